@@ -1,0 +1,1 @@
+"""What every module needs and nothing else. Imports no other part of the service."""

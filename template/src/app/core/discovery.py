@@ -1,0 +1,69 @@
+"""Find the modules: a folder with a `module.py` is one, nothing else names it."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from app.core.errors import ConfigurationError
+from app.core.module import Module
+from app.core.ordering import order_modules
+
+T = TypeVar("T")
+
+APP_ROOT = Path(__file__).parents[1]
+SEARCHED = ("", "infrastructure", "modules")
+"""Folders of `app` whose direct subfolders may be modules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The modules of this service, in the order they start."""
+
+    modules: tuple[Module, ...]
+
+    def contributions(self, kind: type[T]) -> tuple[T, ...]:
+        """Return everything any module contributes that is a `kind`, in start order."""
+        return tuple(
+            item for module in self.modules for item in module.contributes if isinstance(item, kind)
+        )
+
+    def has(self, name: str) -> bool:
+        """Tell whether a module of that name is part of this service."""
+        return any(module.name == name for module in self.modules)
+
+
+def module_folders(root: Path = APP_ROOT, having: str = "module.py") -> list[Path]:
+    """Return the module folders below `root` that hold a file called `having`, sorted."""
+    found = (path.parent for place in SEARCHED for path in (root / place).glob(f"*/{having}"))
+    return sorted(folder for folder in found if folder != root / "core")
+
+
+def import_module_folder(folder: Path, root: Path = APP_ROOT) -> Module:
+    """Import the `module.py` of one folder.
+
+    Raises:
+        ConfigurationError: it defines no `module`, or one whose name is not the folder's.
+    """
+    dotted = ".".join((root.name, *folder.relative_to(root).parts, "module"))
+    module = getattr(importlib.import_module(dotted), "module", None)
+    if not isinstance(module, Module):
+        message = f"{dotted} must define `module = Module(...)`"
+        raise ConfigurationError(message)
+    if module.name != folder.name:
+        message = f"{dotted} is called {module.name!r}: name it {folder.name!r}, after its folder"
+        raise ConfigurationError(message)
+    return module
+
+
+@cache
+def discover() -> Registry:
+    """Import every module of the service and order them by what they require.
+
+    Raises:
+        ConfigurationError: a missing requirement, a cycle, or two modules of one name.
+    """
+    return Registry(order_modules([import_module_folder(f) for f in module_folders()]))

@@ -1,0 +1,38 @@
+"""Routes with a container scope per request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from dishka.exceptions import ExitError
+from dishka.integrations.fastapi import DishkaRoute
+from fastapi import Request, Response
+
+
+class ScopedRoute(DishkaRoute):
+    """A route whose request scope closes *before* the answer leaves.
+
+    So a unit of work that can't be committed becomes an error answer; a middleware that closes the
+    scope around the whole response would have sent the 200 already. An exception of the handler
+    reaches the scope's finalizers, which roll back. Use it as
+    `APIRouter(route_class=ScopedRoute)` and take dependencies as `FromDishka[Service]`.
+    A streamed body runs after the scope: hold no session in it.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the handler in a request scope."""
+        handle = super().get_route_handler()
+
+        async def in_scope(request: Request) -> Response:
+            try:
+                async with request.app.state.dishka_container({Request: request}) as scope:
+                    request.state.dishka_container = scope
+                    return await handle(request)
+            except ExitError as group:
+                # dishka wraps what finalizers raise; a lone error (a failed commit) shows as itself.
+                if len(group.exceptions) == 1:
+                    raise group.exceptions[0] from group
+                raise
+
+        return in_scope

@@ -1,0 +1,1 @@
+"""Technical building blocks without business logic: one folder a module, each may be deleted."""

@@ -1,0 +1,1 @@
+"""Business features: one folder a module, each may be deleted."""

@@ -1,0 +1,78 @@
+"""Fixtures for every test. Those of a module come from its `testing.py` (docs/testing.md).
+
+A module whose folder has been deleted takes its tests along: they are not collected.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before anything of the service is imported: no developer's .env reaches a test.
+os.environ["APP_ENV"] = "test"
+os.environ["APP_ENV_FILE"] = ""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from app.api import create_app
+from app.core.discovery import APP_ROOT, module_folders
+from dishka import AsyncContainer, Provider
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient
+
+TESTS = Path(__file__).parent
+PLUGIN_FOLDERS = module_folders(having="testing.py")
+
+pytest_plugins = [
+    ".".join(("app", *folder.relative_to(APP_ROOT).parts, "testing")) for folder in PLUGIN_FOLDERS
+]
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out `tests/<layer>/<module>` when `app/<layer>/<module>` is not there."""
+    parts = collection_path.relative_to(TESTS).parts if collection_path != TESTS else ()
+    if len(parts) == 2 and parts[0] in {"infrastructure", "modules"} and collection_path.is_dir():
+        return None if (APP_ROOT / Path(*parts)).exists() else True
+    return None
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run async tests and fixtures on asyncio; session-wide, so that they may share a loop."""
+    return "asyncio"
+
+
+@pytest.fixture
+def overrides(request: pytest.FixtureRequest) -> list[Provider]:
+    """Providers that replace parts of the service in this test.
+
+    Collected from the fixtures `override_<module>` of the modules' `testing.py`. Override this
+    fixture to replace more: `return [*overrides, my_provider]`.
+    """
+    names = (f"override_{folder.name}" for folder in PLUGIN_FOLDERS)
+    known = request.session._fixturemanager._arg2fixturedefs
+    return [request.getfixturevalue(name) for name in names if name in known]
+
+
+@pytest.fixture
+async def app(overrides: list[Provider]) -> AsyncIterator[FastAPI]:
+    """The started service, with its parts replaced by `overrides`."""
+    application = create_app(overrides=overrides)
+    async with application.router.lifespan_context(application):
+        yield application
+
+
+@pytest.fixture
+def container(app: FastAPI) -> AsyncContainer:
+    """The container of the started service: `await container.get(Clock)`."""
+    found: AsyncContainer = app.state.dishka_container
+    return found
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
+    """An HTTP client that talks to the service in this process."""
+    transport = ASGITransport(app=app, raise_app_exceptions=False)
+    async with AsyncClient(transport=transport, base_url="http://test") as http:
+        yield http
