@@ -15,11 +15,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from app.api import create_app
-from app.core.discovery import APP_ROOT, module_folders
 from dishka import AsyncContainer, Provider
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
+
+from app.api import create_app
+from app.core.discovery import APP_ROOT, module_folders
 
 TESTS = Path(__file__).parent
 PLUGIN_FOLDERS = module_folders(having="testing.py")

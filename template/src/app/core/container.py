@@ -9,7 +9,7 @@ from dishka import (
     ValidationSettings,
     make_async_container,
 )
-from dishka.exceptions import GraphMissingFactoryError
+from dishka.exceptions import InvalidGraphError
 
 from app.core.clock import Clock, SystemClock
 from app.core.discovery import Registry
@@ -48,7 +48,7 @@ def build_container(
         return make_async_container(
             core, *providers, *overrides, context=context, validation_settings=STRICT
         )
-    except GraphMissingFactoryError as error:
+    except InvalidGraphError as error:
         raise ConfigurationError(str(error)) from error
 
 

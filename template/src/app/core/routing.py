@@ -30,7 +30,7 @@ class ScopedRoute(DishkaRoute):
                     request.state.dishka_container = scope
                     return await handle(request)
             except ExitError as group:
-                # dishka wraps what finalizers raise; a lone error (a failed commit) shows as itself.
+                # dishka wraps what finalizers raise; a lone error (failed commit) shows as itself.
                 if len(group.exceptions) == 1:
                     raise group.exceptions[0] from group
                 raise
