@@ -1,0 +1,24 @@
+# Everything here sets up what it needs by itself: Python 3.11 or newer and a network will do.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11 python,$(shell $(name) -c 'import sys; print("$(name)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
+ifeq ($(PYTHON),)
+$(error Python 3.11 or newer is needed and none is on the PATH: install it, or run `make PYTHON=/path/to/python3 ...`)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+
+demo:  ## generate a service and run it until Ctrl-C; PRESET=minimal|standard|full PORT=8000 DIR=folder-to-keep
+	@$(PYTHON) -m scripts.demo --preset '$(PRESET)' --port '$(PORT)' --dir '$(DIR)'
+
+test:  ## everything that is tested; STEPS="lint types" for some of it
+	@$(PYTHON) -m scripts.check $(STEPS)
+
+bench:  ## the overhead of the middleware stack against a bare FastAPI route
+	@$(PYTHON) -m scripts.bench
+
+clean:  ## remove the environment, the tools and every cache
+	rm -rf .venv .cache

