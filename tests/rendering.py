@@ -1,0 +1,133 @@
+"""Render the template as it stands in the working tree, once per set of answers and session."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import copier
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("copier.yml", "includes", "template")
+"""What Copier reads of the repository."""
+Answers = Mapping[str, object]
+
+FOREIGN = ("APP_", "DATABASE_", "DB_", "REDIS_", "TEST_", "PYTEST_", "COV_")
+"""Beginnings of variables that would change how a generated service behaves."""
+
+
+def export(destination: Path, parts: Sequence[str] = PARTS) -> Path:
+    """Copy what Copier reads to a folder without git, uncommitted changes included.
+
+    From a working tree with changes Copier would make a commit of them for every rendering.
+    """
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *parts]
+    found = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, os.fsdecode(found).split("\0")):
+        if (ROOT / name).is_file():  # not one that was deleted and is still listed
+            target = destination / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+    return destination
+
+
+def copy(source: Path, destination: Path, answers: Answers, *, pretend: bool = False) -> Answers:
+    """Let Copier write a service; return all answers it used.
+
+    Raises:
+        ValueError: an answer is refused; the message is the validator's.
+    """
+    worker: Any = copier.run_copy(
+        str(source), destination, data=dict(answers), defaults=True, quiet=True, pretend=pretend
+    )
+    used: Answers = worker.answers.combined
+    return used
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold a lock between the processes of a test run."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def service_environment(**changes: str) -> dict[str, str]:
+    """Return an environment in which nothing of the developer's reaches a service."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return {**clean, "PYTHONPATH": "src", "NO_COLOR": "1", **changes}
+
+
+def run(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str]) -> str:
+    """Run a command; return what it prints, on both streams.
+
+    Raises:
+        AssertionError: it fails; with what it printed.
+    """
+    done = subprocess.run(
+        [str(part) for part in argv],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    command = " ".join(map(str, argv))
+    assert done.returncode == 0, f"`{command}` exits {done.returncode} in {cwd}\n{done.stdout}"
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A rendered service. Tests that share one must not change it: `copied_to` gives an own one."""
+
+    folder: Path
+
+    def python(self, *words: str | Path, **env: str) -> str:
+        """Run a Python command in the service with this environment's packages."""
+        return run([sys.executable, *words], self.folder, service_environment(**env))
+
+    def files(self) -> list[Path]:
+        """Return the service's files, relative to its folder, without what running it leaves."""
+        found = (path.relative_to(self.folder) for path in self.folder.rglob("*"))
+        return sorted(
+            path
+            for path in found
+            if (self.folder / path).is_file()
+            and not {"__pycache__", "var", ".venv"} & set(path.parts)
+            and not any(part.endswith("_cache") for part in path.parts)
+        )
+
+    def copied_to(self, destination: Path) -> Service:
+        """Return a copy that may be changed."""
+        shutil.copytree(self.folder, destination)
+        return Service(destination)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The exported template, and where what is rendered from it is kept."""
+
+    source: Path
+    shelf: Path
+
+    def service(self, answers: Answers) -> Service:
+        """Return the service these answers make; rendered once, whichever process asks first."""
+        key = hashlib.sha256(json.dumps(answers, sort_keys=True).encode()).hexdigest()[:12]
+        folder = self.shelf / key
+        with alone(self.shelf / f"{key}.lock"):
+            if not folder.exists():
+                copy(self.source, folder, answers)
+        return Service(folder)

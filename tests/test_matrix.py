@@ -1,0 +1,165 @@
+"""Every pair of choices renders to a service that is whole, clean and passes its own tests."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests import rendering
+from tests.matrix import ONCE_EACH, Matrix, Pair, Row, choices, parameters, to_answers, to_row
+from tests.questionnaire import questions
+from tests.rendering import Service, Template
+
+PRESETS = ("minimal", "standard", "full")
+RECORD = Path(__file__).with_name("matrix.toml")
+ROW_LIMIT = 24
+"""Above this the run takes too long: then leave pairs out, and record how many."""
+
+WORDS = {
+    "infrastructure.database": r"sqlalchemy|alembic|database|sqlite|postgres|asyncpg",
+    "infrastructure.redis": r"redis|valkey",
+    "features.users": r"\busers?_|\busers\b(?! of| who)|/users",
+    "deployment.docker": r"docker|compose",
+    "deployment.kubernetes": r"kubernetes|kubectl",
+    "ci=github": r"\.github/|github actions",
+    "ci=gitlab": r"gitlab",
+}
+"""What must not be named, in any file, when the choice is not made."""
+
+IMPORT_ALL = """
+import importlib, pkgutil, app
+for module in pkgutil.walk_packages(app.__path__, "app."):
+    if module.name != "app.__main__":
+        importlib.import_module(module.name)
+"""
+
+
+@cache
+def matrix() -> Matrix:
+    """Compute the matrix, asking Copier about each row with a template that has no files."""
+    with TemporaryDirectory() as temporary:
+        source = Path(temporary) / "template"
+        rendering.export(source, ("copier.yml", "includes"))
+        (source / "template").mkdir()
+
+        def ask(answers: rendering.Answers) -> rendering.Answers:
+            return rendering.copy(source, Path(temporary) / "service", answers, pretend=True)
+
+        def legal(row: Row) -> bool:
+            try:
+                ask(to_answers(row))
+            except ValueError:
+                return False
+            return True
+
+        values = parameters(questions())
+        found = Matrix(
+            values, legal, [to_row(ask(answers), values) for answers in PRESETS.values()]
+        )
+        found.fill(ROW_LIMIT)
+    return found
+
+
+def named(row: Row) -> str:
+    """Return a readable name for a row."""
+    chosen = (n.partition(".")[2] if v is True else v for n, v in row.items() if v is not False)
+    return "-".join(map(str, chosen))
+
+
+def answers_of(index: int) -> dict[str, object]:
+    """Return the answers of a row; questions outside the pairs take turns."""
+    turns = {name: choices(questions()[name]) for name in ONCE_EACH}
+    extra = {name: values[index % len(values)] for name, values in turns.items()}
+    return {**extra, **to_answers(matrix().rows[index])}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each row's tests to one process, so that it renders and type-checks once."""
+    if "index" in metafunc.fixturenames:
+        rows = [
+            pytest.param(index, id=named(row), marks=pytest.mark.xdist_group(f"row-{index}"))
+            for index, row in enumerate(matrix().rows)
+        ]
+        metafunc.parametrize("index", rows)
+
+
+@pytest.fixture
+def service(template: Template, index: int) -> Service:
+    return template.service(answers_of(index))
+
+
+def describe(pair: Pair) -> str:
+    return " with ".join(f"{name}={value}" for name, value in pair)
+
+
+def test_uncovered_pairs_only_fall() -> None:
+    """The record holds how many pairs no row holds; lower it when it can be lowered."""
+    recorded = tomllib.loads(RECORD.read_text(encoding="utf-8"))
+    missing = sorted(map(describe, matrix().missing()))
+    assert len(missing) == recorded["uncovered"], (len(missing), missing)
+
+
+def test_validators_refuse_no_more_than_is_recorded() -> None:
+    recorded = tomllib.loads(RECORD.read_text(encoding="utf-8"))
+    assert sorted(map(describe, matrix().refused)) == recorded["refused"]
+
+
+def test_every_choice_knows_the_words_that_go_with_it() -> None:
+    """A new feature can't be added without saying how a leftover of it is recognised."""
+    switches = {name for name, values in matrix().values.items() if values == (True, False)}
+    assert switches <= set(WORDS)
+
+
+def test_formatter_and_linter_have_nothing_to_say(service: Service) -> None:
+    service.python("-m", "ruff", "format", "--check", ".")
+    service.python("-m", "ruff", "check", ".")
+
+
+def test_types_are_strict(service: Service, mypy_cache: Path) -> None:
+    service.python("-m", "mypy", "--cache-dir", mypy_cache)
+    service.python("-m", "mypy", "--cache-dir", mypy_cache, "tests")
+
+
+def test_every_module_imports(service: Service) -> None:
+    service.python("-W", "error", "-c", IMPORT_ALL)
+
+
+def test_it_migrates(service: Service, index: int, tmp_path: Path) -> None:
+    if not matrix().rows[index]["infrastructure.database"]:
+        assert not (service.folder / "migrations").exists()
+        return
+    url = f"sqlite+aiosqlite:///{tmp_path / 'service.db'}"
+    service.python("-m", "app", "db", "upgrade", DATABASE_URL=url)
+    service.python("-m", "app", "db", "check", DATABASE_URL=url)
+
+
+def test_its_own_tests_pass(service: Service) -> None:
+    service.python("-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+
+def test_no_template_syntax_is_left(service: Service) -> None:
+    """GitHub's `${{ … }}` is theirs; everything else with double braces is ours."""
+    for path in service.files():
+        text = (service.folder / path).read_text(encoding="utf-8")
+        assert path.suffix != ".jinja"
+        assert not re.search(r"(?<!\$)\{\{|\{%|\{#", text), path
+
+
+def test_nothing_names_what_was_left_out(service: Service, index: int) -> None:
+    row = matrix().rows[index]
+    absent = [WORDS[name] for name, value in row.items() if value is False]
+    absent += [WORDS[f"ci={name}"] for name in ("github", "gitlab") if row["ci"] != name]
+    found = [
+        f"{path}:{number}: {line.strip()}"
+        for path in service.files()
+        for number, line in enumerate(
+            [str(path), *(service.folder / path).read_text(encoding="utf-8").splitlines()]
+        )
+        if absent and re.search("|".join(absent), line, re.IGNORECASE)
+    ]
+    assert not found, "\n".join(found)
