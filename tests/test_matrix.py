@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests import rendering
+from tests.markdown import broken_links
 from tests.matrix import ONCE_EACH, Matrix, Pair, Row, choices, parameters, to_answers, to_row
 from tests.questionnaire import questions
 from tests.rendering import Service, Template
@@ -58,9 +59,7 @@ def matrix() -> Matrix:
             return True
 
         values = parameters(questions())
-        found = Matrix(
-            values, legal, [to_row(ask(answers), values) for answers in PRESETS.values()]
-        )
+        found = Matrix(values, legal, [to_row(ask({"preset": name}), values) for name in PRESETS])
         found.fill(ROW_LIMIT)
     return found
 
@@ -148,6 +147,11 @@ def test_no_template_syntax_is_left(service: Service) -> None:
         text = (service.folder / path).read_text(encoding="utf-8")
         assert path.suffix != ".jinja"
         assert not re.search(r"(?<!\$)\{\{|\{%|\{#", text), path
+
+
+def test_links_of_its_pages_lead_somewhere(service: Service) -> None:
+    pages = [path for path in service.files() if path.suffix == ".md"]
+    assert broken_links(service.folder, pages) == []
 
 
 def test_nothing_names_what_was_left_out(service: Service, index: int) -> None:
