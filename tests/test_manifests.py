@@ -1,0 +1,298 @@
+"""The files that deploy and check a service, validated without a network or an engine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.questionnaire import TOOLS, VARIANTS, load
+from tests.rendering import ROOT, Template, service_environment
+
+COMPOSE = "deploy/docker/compose.yaml"
+DOCKERFILE = "deploy/docker/Dockerfile"
+WORKFLOW = ".github/workflows/ci.yml"
+PIPELINE = ".gitlab-ci.yml"
+HOOKS = ".pre-commit-config.yaml"
+YAMLLINT = """
+extends: default
+rules:
+  line-length: {max: 120}
+  document-start: disable
+  truthy: {check-keys: false}
+  indentation: {indent-sequences: whatever}
+  comments: {min-spaces-from-content: 1}
+"""
+VALIDATORS: list[tuple[str, list[str]]] = [
+    (DOCKERFILE, ["hadolint", "--no-color"]),
+    (COMPOSE, ["check-jsonschema", "--builtin-schema", "vendor.compose-spec"]),
+    (WORKFLOW, ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"]),
+    (PIPELINE, ["check-jsonschema", "--builtin-schema", "vendor.gitlab-ci"]),
+    ("deploy/kubernetes/*", ["kubernetes-validate", "--strict", "--quiet"]),
+    (HOOKS, ["prek", "validate-config"]),
+    ("**/*.y*ml*", ["yamllint", "--strict", "-d", YAMLLINT]),
+]
+
+
+@pytest.fixture(params=VARIANTS)
+def service(request: pytest.FixtureRequest, template: Template) -> Path:
+    """A service of each variant."""
+    return template.service(VARIANTS[request.param]).folder
+
+
+@pytest.fixture
+def full(template: Template) -> Path:
+    """A service with everything, for GitHub."""
+    return template.service(VARIANTS["full"]).folder
+
+
+def existing(service: Path, *names: str) -> Iterator[Any]:
+    """Yield the YAML documents among those names that this service has."""
+    return (load(service / name) for name in names if (service / name).exists())
+
+
+def kubernetes(service: Path) -> dict[str, Any]:
+    """Return the manifests of the service by kind."""
+    found = map(load, sorted((service / "deploy/kubernetes").glob("*")))
+    return {manifest["kind"]: manifest for manifest in found}
+
+
+def pods(service: Path) -> list[dict[str, Any]]:
+    """Return the pod specifications in the service's manifests."""
+    manifests = kubernetes(service)
+    kinds = [kind for kind in ("Deployment", "Job") if kind in manifests]
+    return [manifests[kind]["spec"]["template"]["spec"] for kind in kinds]
+
+
+@pytest.mark.parametrize(("pattern", "command"), VALIDATORS, ids=[c[0] for _, c in VALIDATORS])
+def test_manifest_is_valid(service: Path, pattern: str, command: list[str]) -> None:
+    files = sorted(path for path in service.glob(pattern) if path.is_file())
+    if not files:
+        return
+    argv = [str(TOOLS / command[0]), *command[1:], *map(str, files)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=service)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pattern", "command"), VALIDATORS[:-2], ids=[c[0] for _, c in VALIDATORS[:-2]]
+)
+def test_some_variant_has_the_file(template: Template, pattern: str, command: list[str]) -> None:
+    """So that no validator passes because it never saw its file."""
+    assert command
+    folders = [template.service(answers).folder for answers in VARIANTS.values()]
+    assert any(list(folder.glob(pattern)) for folder in folders)
+    assert any(not list(folder.glob(pattern)) for folder in folders)
+
+
+def test_no_password_has_a_default(service: Path) -> None:
+    """Compose refuses to start without it; the example secret holds none."""
+    for compose in existing(service, COMPOSE):
+        values = [
+            (name, value)
+            for part in compose["services"].values()
+            for name, value in part.get("environment", {}).items()
+            if re.search("PASSWORD|AUTH|REDIS_URL", name)
+        ]
+        assert bool(values) == (len(compose["services"]) > 1)
+        for name, value in values:
+            assert re.search(r"\$\{\w+:\?set it", value), name
+    for secret in existing(service, "deploy/kubernetes/secret.yaml.example"):
+        assert secret["stringData"].get("DB_PASSWORD", "") == ""
+
+
+def test_compose_starts_what_the_service_needs_first(full: Path) -> None:
+    services = load(full / COMPOSE)["services"]
+    assert services.keys() == {"api", "migrate", "postgres", "valkey"}
+    assert services["api"]["depends_on"] == {
+        "migrate": {"condition": "service_completed_successfully"},
+        "valkey": {"condition": "service_healthy"},
+    }
+    assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert services["migrate"]["command"] == ["app", "db", "upgrade"]
+    assert {"postgres", "valkey"} <= {
+        name for name, part in services.items() if "healthcheck" in part
+    }
+
+
+def test_compose_has_only_what_was_chosen(template: Template) -> None:
+    for variant, expected in [
+        ("bare", {"api"}),
+        ("redis", {"api", "valkey"}),
+        ("database", {"api", "migrate", "postgres"}),
+    ]:
+        compose = load(template.service(VARIANTS[variant]).folder / COMPOSE)
+        assert compose["services"].keys() == expected
+        assert set(compose.get("volumes", {})) == expected & {"postgres", "valkey"}
+
+
+def test_published_ports_are_local(full: Path) -> None:
+    """Compose writes past the host's firewall: only this machine may connect."""
+    published = [
+        port for part in load(full / COMPOSE)["services"].values() for port in part.get("ports", [])
+    ]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_image_runs_as_the_user_of_the_manifests(full: Path) -> None:
+    """Not root, and the one Kubernetes is told."""
+    text = (full / DOCKERFILE).read_text(encoding="utf-8")
+    (user,) = re.findall(r"^USER (\d+):\1$", text, re.MULTILINE)
+    assert int(user) > 1000
+    for pod in pods(full):
+        assert pod["securityContext"]["runAsUser"] == int(user)
+
+
+def test_image_starts_in_exec_form(full: Path) -> None:
+    """Otherwise a shell would get the SIGTERM."""
+    text = (full / DOCKERFILE).read_text(encoding="utf-8")
+    assert 'CMD ["app", "serve", "--host", "0.0.0.0", "--port", "8000"]' in text
+    assert "STOPSIGNAL SIGTERM" in text
+    assert "/health/live" in text
+
+
+def test_build_context_has_what_is_copied_and_no_secret(full: Path) -> None:
+    lines = (full / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    patterns = [line.strip("/") for line in lines if line and line[0] not in "#!"]
+
+    def left_out(name: str) -> bool:
+        return any(fnmatch(name, pattern) for pattern in patterns)
+
+    for secret in (".env", ".env.production", ".git", ".venv", "var"):
+        assert left_out(secret), secret
+    project = tomllib.loads((full / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = ["pyproject.toml", "uv.lock", "src", project["readme"], *project["license-files"]]
+    for name in needed:
+        assert not left_out(name), name
+
+
+def test_pods_meet_the_restricted_standard(service: Path) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."""
+    for pod in pods(service) if (service / "deploy/kubernetes").exists() else ():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"].keys() == {"requests", "limits"}
+            assert not container["image"].endswith(":latest")
+
+
+def test_probes_ask_the_right_questions(full: Path) -> None:
+    """A part that is down must not restart the process, only take it out of rotation."""
+    (container,) = kubernetes(full)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    asked = {name: container[name]["httpGet"]["path"] for name in container if "Probe" in name}
+    assert asked == {
+        "startupProbe": "/health/live",
+        "livenessProbe": "/health/live",
+        "readinessProbe": "/health/ready",
+    }
+
+
+def test_selectors_find_the_pods(full: Path) -> None:
+    manifests = kubernetes(full)
+    labels = manifests["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert manifests["Deployment"]["spec"]["selector"]["matchLabels"] == labels
+    assert manifests["Service"]["spec"]["selector"] == labels
+    assert manifests["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    assert manifests["Job"]["spec"]["template"]["metadata"]["labels"] != labels
+    target = manifests["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert target["name"] == manifests["Deployment"]["metadata"]["name"]
+    assert "replicas" not in manifests["Deployment"]["spec"]
+
+
+def test_actions_are_pinned_by_commit(full: Path) -> None:
+    text = (full / WORKFLOW).read_text(encoding="utf-8")
+    used = re.findall(r"uses: (\S+)(.*)", text)
+    assert used
+    for action, comment in used:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment)
+    assert load(full / WORKFLOW)["permissions"] == {"contents": "read"}
+
+
+@pytest.mark.parametrize(("ci", "path"), [("github", WORKFLOW), ("gitlab", PIPELINE)])
+@pytest.mark.parametrize("parts", [["database"], []])
+def test_ci_runs_every_check(template: Template, ci: str, path: str, parts: list[str]) -> None:
+    """Lint and types through the hooks, tests on the embedded parts and on PostgreSQL, updates."""
+    folder = template.service({"ci": ci, "infrastructure": parts, "features": []}).folder
+    text = (folder / path).read_text(encoding="utf-8")
+    for command in ("uv sync --locked", "prek run --all-files", "uv run pytest", "check-update"):
+        assert command in text
+    assert ("TEST_DATABASE_URL" in text) == ("postgres:18" in text) == bool(parts)
+    others = {WORKFLOW, PIPELINE} - {path}
+    assert not any((folder / other).exists() for other in others)
+
+
+def test_ci_runs_the_oldest_python(template: Template) -> None:
+    for ci, path in (("github", WORKFLOW), ("gitlab", PIPELINE)):
+        for floor, tested in (("3.12", '["3.12", "3.14"]'), ("3.14", '["3.14"]')):
+            folder = template.service({"ci": ci, "python_floor": floor}).folder
+            assert tested in (folder / path).read_text(encoding="utf-8")
+
+
+def test_hooks_fetch_nothing(full: Path) -> None:
+    """Every hook is the project's own tool, so its version is the one in uv.lock."""
+    config = load(full / HOOKS)
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    assert {hook["id"] for hook in hooks} >= {"ruff", "ruff-format", "mypy", "conflict-markers"}
+    for hook in hooks:
+        assert hook["language"] == "pygrep" or hook["entry"].startswith("uv run ")
+
+
+def test_hook_finds_what_an_update_left(full: Path, tmp_path: Path) -> None:
+    """Copier's markers; a row of equals signs alone may be a heading."""
+    (tmp_path / HOOKS).write_bytes((full / HOOKS).read_bytes())
+    note = tmp_path / "note.md"
+    note.write_text("Heading\n=======\n", encoding="utf-8")
+    git = ["git", "-c", "init.defaultBranch=main"]
+    subprocess.run([*git, "init", "--quiet"], cwd=tmp_path, check=True)
+    subprocess.run([*git, "add", "--all"], cwd=tmp_path, check=True)
+    hook = [str(TOOLS / "prek"), "run", "--all-files", "conflict-markers"]
+
+    def check() -> subprocess.CompletedProcess[str]:
+        env = service_environment(PREK_HOME=str(tmp_path / ".prek"))
+        return subprocess.run(
+            hook, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+
+    clean = check()
+    assert clean.returncode == 0, clean.stdout + clean.stderr
+    note.write_text("<<<<<<< before updating\na\n=======\nb\n>>>>>>> after updating\n", "utf-8")
+    assert check().returncode == 1
+
+
+def test_import_contract_holds_and_can_be_broken(service: Path, tmp_path: Path) -> None:
+    """Also where layers are missing."""
+    assert "0 broken" in import_contracts(service)
+    broken = tmp_path / "service"
+    shutil.copytree(service, broken)
+    with (broken / "src/app/core/clock.py").open("a", encoding="utf-8") as source:
+        source.write("\nimport app.infrastructure\n")
+    assert "1 broken" in import_contracts(broken)
+
+
+def import_contracts(service: Path) -> str:
+    """Return what import-linter says about a service."""
+    argv = [str(TOOLS / "lint-imports"), "--no-cache"]
+    env = service_environment()
+    done = subprocess.run(argv, cwd=service, env=env, capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def known_variables() -> set[str]:
+    """Return every variable some module of the payload reads."""
+    folder = ROOT / "includes/env"
+    text = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.env"))
+    return set(re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=", text, re.MULTILINE))
