@@ -1,0 +1,80 @@
+"""How long it takes to generate a service, against what Copier needs for an empty template.
+
+    python -m benchmarks.generation [RUNS]
+
+Both are git repositories with one release and are copied by the command people use, in turns, so
+that what else the machine does reaches both. Prints the medians and their ratio (aim: at most 2.5).
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.rendering import export
+
+COPIER = Path(sys.executable).parent / "copier"
+GIT = {"GIT_CONFIG_GLOBAL": os.devnull}
+EMPTY = {
+    "copier.yml": "_subdirectory: template\nproject_name: my-service\n",
+    "template/{{_copier_conf.answers_file}}.jinja": "{{ _copier_answers|to_nice_yaml -}}\n",
+}
+
+
+def release(folder: Path) -> Path:
+    """Make a git repository with one release of a folder."""
+    identity = ["-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.com"]
+    for words in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        [*identity, "commit", "--quiet", "--message", "v1"],
+        ["tag", "v1.0.0"],
+    ):
+        subprocess.run(["git", *words], cwd=folder, env={**os.environ, **GIT}, check=True)
+    return folder
+
+
+def empty(folder: Path) -> Path:
+    """Write a template of one question and the record of its answer."""
+    for name, text in EMPTY.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def seconds(template: Path, target: Path) -> float:
+    """Return how long one copy takes."""
+    command = [str(COPIER), "copy", "--defaults", "--quiet", str(template), str(target)]
+    start = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    with tempfile.TemporaryDirectory(prefix="plinth-generation-") as name:
+        base = Path(name)
+        templates = {
+            "empty template": release(empty(base / "empty")),
+            "default service": release(export(base / "plinth")),
+        }
+        taken: dict[str, list[float]] = {label: [] for label in templates}
+        for run in range(runs):
+            for label, template in templates.items():
+                taken[label].append(seconds(template, base / f"{run} {label}"))
+        files = sum(path.is_file() for path in (base / "0 default service").rglob("*"))
+    medians = {label: statistics.median(values) for label, values in taken.items()}
+    for label, value in medians.items():
+        print(f"{label}: {value:.2f} s (median of {runs})")
+    print(f"files: {files}")
+    print(f"ratio: {medians['default service'] / medians['empty template']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
