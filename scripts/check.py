@@ -73,9 +73,8 @@ CHECKS = (
     Check(
         name="types",
         title="types: the payload, pyright",
-        commands=[
-            ["pyright", "--pythonpath", str(VENV / "bin" / "python"), "-p", "pyproject.toml"]
-        ],
+        cwd=PAYLOAD,
+        commands=[["pyright", "--pythonpath", str(VENV / "bin" / "python")]],
     ),
     Check(
         name="imports",

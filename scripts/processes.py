@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -88,17 +89,24 @@ def run(
     When we are stopped, it is stopped too.
     """
     process = start(argv, cwd=cwd, env=env, piped=True)
-    lines = []
+    lines: list[str] = []
+    # Not waited for without a bound: a daemon the command left behind may hold the pipe open.
+    reader = threading.Thread(target=_show, args=(process, lines), daemon=True)
+    reader.start()
     try:
-        for raw in process.stdout or ():
-            lines.append(raw.decode(errors="replace").rstrip("\n"))
-            sys.stdout.write(f"{lines[-1]}\n")
-            sys.stdout.flush()
-        return process.wait(), lines
+        code = process.wait()
+        reader.join(timeout=2.0)
+        return code, lines
     finally:
         stop(process, signal.SIGINT)
-        if process.stdout:
-            process.stdout.close()
+
+
+def _show(process: subprocess.Popen[bytes], lines: list[str]) -> None:
+    """Print each line a process prints, and keep it."""
+    for raw in process.stdout or ():
+        lines.append(raw.decode(errors="replace").rstrip("\n"))
+        sys.stdout.write(f"{lines[-1]}\n")
+        sys.stdout.flush()
 
 
 def stop(

@@ -22,9 +22,9 @@ ROW_LIMIT = 24
 """Above this the run takes too long: then leave pairs out, and record how many."""
 
 WORDS = {
-    "infrastructure.database": r"sqlalchemy|alembic|database|sqlite|postgres|asyncpg",
+    "infrastructure.database": r"sqlalchemy|alembic|sqlite|postgres|asyncpg|database_url|app db",
     "infrastructure.redis": r"redis|valkey",
-    "features.users": r"\busers?_|\busers\b(?! of| who)|/users",
+    "features.users": r"(modules|docs|versions|/)[./]users\b|argon2|pwdlib|email-validator",
     "deployment.docker": r"docker|compose",
     "deployment.kubernetes": r"kubernetes|kubectl",
     "ci=github": r"\.github/|github actions",
