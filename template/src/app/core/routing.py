@@ -1,4 +1,4 @@
-"""Routes with a container scope per request."""
+"""Routes with a container scope per request and strict JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from dishka.exceptions import ExitError
 from dishka.integrations.fastapi import DishkaRoute
 from fastapi import Request, Response
+
+from app.core.json_body import StrictRequest
 
 
 class ScopedRoute(DishkaRoute):
@@ -24,7 +26,8 @@ class ScopedRoute(DishkaRoute):
         """Wrap the handler in a request scope."""
         handle = super().get_route_handler()
 
-        async def in_scope(request: Request) -> Response:
+        async def in_scope(plain: Request) -> Response:
+            request = StrictRequest(plain.scope, plain.receive)
             try:
                 async with request.app.state.dishka_container({Request: request}) as scope:
                     request.state.dishka_container = scope
