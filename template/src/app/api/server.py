@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 from loguru import logger
@@ -29,8 +29,34 @@ CLOSE = (b"connection", b"close")
 class ServerConfig(uvicorn.Config):
     """Uvicorn's configuration and how this service ends. Sent to worker processes by pickle."""
 
-    delay: float
-    grace: float
+    def __init__(
+        self, app: str, settings: SettingsBundle, *, workers: int, reload: bool, **listen: Any
+    ) -> None:
+        """Derive it from the settings; `listen` is uvicorn's `host` and `port`."""
+        own = settings.get(ApiSettings)
+        deployed = settings.get(AppSettings).app_env.is_deployed
+        usual_delay = min(DEPLOYED_DELAY, own.shutdown_grace / 3) if deployed else 0.0
+        self.delay = usual_delay if own.shutdown_delay is None else own.shutdown_delay
+        """Seconds from the signal to the last new connection."""
+        self.grace = own.shutdown_grace
+        """Seconds from the signal to the end of the process."""
+        drain = (self.grace - self.delay) * (1 - MODULES_SHARE)
+        super().__init__(
+            app,
+            factory=True,
+            workers=workers,
+            reload=reload,
+            reload_dirs=[str(APP_ROOT)] if reload else None,
+            lifespan="on",
+            # The logger module routes, formats, writes the access log and knows trusted proxies.
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=int(own.keep_alive),
+            timeout_graceful_shutdown=max(1, int(drain)),
+            **listen,
+        )
 
 
 class Server(uvicorn.Server):
@@ -120,7 +146,9 @@ class Supervisor(Multiprocess):
                     self.terminate_all()
 
 
-def serve(*, host: str, port: int, workers: int = 1, reload: bool = False) -> None:
+def serve(
+    *, host: str, port: int, workers: int = 1, reload: bool = False, app: str = "app.api:create_app"
+) -> None:
     """Serve until a signal ends it. Ends the process when it can't start (code 3).
 
     Args:
@@ -128,6 +156,7 @@ def serve(*, host: str, port: int, workers: int = 1, reload: bool = False) -> No
         port: to listen on; 0 takes a free one.
         workers: processes that share the port; not together with `reload`.
         reload: restart when a source file changes, for development.
+        app: where the factory of the application is, as `module:function`.
 
     Raises:
         ConfigurationError: settings that can't be used, or too weak for a deployed environment.
@@ -135,7 +164,7 @@ def serve(*, host: str, port: int, workers: int = 1, reload: bool = False) -> No
     """
     settings = load_settings(discover().modules)
     require_strong(settings)
-    config = _config(settings, host=host, port=port, workers=workers, reload=reload)
+    config = ServerConfig(app, settings, host=host, port=port, workers=workers, reload=reload)
     if reload:
         ChangeReload(config, target=Server(config).run, sockets=[config.bind_socket()]).run()
         return
@@ -147,35 +176,6 @@ def serve(*, host: str, port: int, workers: int = 1, reload: bool = False) -> No
     server = Server(config)
     server.run()
     sys.exit(server.exit_code)
-
-
-def _config(
-    settings: SettingsBundle, *, host: str, port: int, workers: int, reload: bool
-) -> ServerConfig:
-    own = settings.get(ApiSettings)
-    deployed = settings.get(AppSettings).app_env.is_deployed
-    default_delay = min(DEPLOYED_DELAY, own.shutdown_grace / 3) if deployed else 0.0
-    delay = default_delay if own.shutdown_delay is None else own.shutdown_delay
-    drain = (own.shutdown_grace - delay) * (1 - MODULES_SHARE)
-    config = ServerConfig(
-        "app.api:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        reload=reload,
-        reload_dirs=[str(APP_ROOT)] if reload else None,
-        lifespan="on",
-        # The logger module routes, formats and writes the access log, and knows trusted proxies.
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=int(own.keep_alive),
-        timeout_graceful_shutdown=max(1, int(drain)),
-    )
-    config.delay, config.grace = delay, own.shutdown_grace
-    return config
 
 
 def _too_late(grace: float) -> None:
