@@ -51,9 +51,10 @@ def overrides(request: pytest.FixtureRequest) -> list[Provider]:
     Collected from the fixtures `override_<module>` of the modules' `testing.py`. Override this
     fixture to replace more: `return [*overrides, my_provider]`.
     """
-    names = (f"override_{folder.name}" for folder in PLUGIN_FOLDERS)
-    known = request.session._fixturemanager._arg2fixturedefs
-    return [request.getfixturevalue(name) for name in names if name in known]
+    plugins = map(request.config.pluginmanager.get_plugin, pytest_plugins)
+    names = [f"override_{folder.name}" for folder in PLUGIN_FOLDERS]
+    offered = [name for name, plugin in zip(names, plugins, strict=True) if hasattr(plugin, name)]
+    return [request.getfixturevalue(name) for name in offered]
 
 
 @pytest.fixture
