@@ -29,6 +29,8 @@ SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[str]]] = {
     "TEST_REDIS_URL": servers.redis,
 }
 """The variable that tells tests of a server, and what starts one."""
+PATIENCE = 10.0
+"""Seconds. An embedded server ends by itself a moment after its last user."""
 SUMMARY = "=== "
 """What pytest's closing line begins with."""
 
@@ -120,11 +122,11 @@ def environment(temporary: Path) -> dict[str, str]:
     }
 
 
-def files_around() -> set[str]:
+def files_around(root: Path = ROOT) -> set[str]:
     """Return the files git does not track, ignored ones included, caches and tools left out."""
     listing = subprocess.run(
         ["git", "ls-files", "--others", "-z", "--", ".", ":!.venv", ":!.cache"],
-        cwd=ROOT,
+        cwd=root,
         capture_output=True,
         check=False,
     )
@@ -198,12 +200,11 @@ def run_checks(steps: Steps, checks: Sequence[Check], temporary: Path) -> None:
                 perform(check, env, outcome)
 
 
-def look_for_leftovers(steps: Steps, before: set[str]) -> None:
+def look_for_leftovers(steps: Steps, before: set[str], root: Path = ROOT) -> None:
     """Fail when a process or a file is left that was not there before."""
     with contextlib.suppress(CommandError), steps.step("nothing left behind"):
-        # An embedded server ends by itself a moment after its last user.
-        left = processes.wait_until_gone(10.0)
-        files = sorted(files_around() - before)
+        left = processes.wait_until_gone(PATIENCE)
+        files = sorted(files_around(root) - before)
         found = [f"process {pid}: {command[:160]}" for pid, command in left.items()]
         found += [f"file {name}" for name in files[:20]]
         if found:

@@ -39,8 +39,6 @@ class Options:
     port: int
     folder: Path | None
     """Where the service is to stay, or None for a scratch folder."""
-    once: bool
-    """Stop after the first request instead of at Ctrl-C."""
 
 
 def parse(argv: Sequence[str] | None) -> Options:
@@ -49,7 +47,6 @@ def parse(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--preset", default="", help=f"{', '.join(PRESETS)}; default: standard")
     parser.add_argument("--port", default="", help="default: 8000")
     parser.add_argument("--dir", default="", help="keep the service there; default: scratch folder")
-    parser.add_argument("--once", action="store_true", help="stop after the first request")
     found = parser.parse_args(argv)
     preset = found.preset or "standard"
     if preset not in PRESETS:
@@ -58,7 +55,7 @@ def parse(argv: Sequence[str] | None) -> Options:
     if not port.isdecimal() or not 0 < int(port) < 2**16:
         parser.error(f"{port!r} is no port: choose PORT between 1 and 65535")
     folder = Path(found.dir).expanduser().resolve() if found.dir else None
-    return Options(preset, int(port), folder, found.once)
+    return Options(preset, int(port), folder)
 
 
 def refuse_bad(options: Options) -> None:
@@ -205,10 +202,9 @@ def demonstrate(options: Options, steps: Steps, stack: contextlib.ExitStack) -> 
             call([uv, "run", "--no-sync", "app", "db", "seed"], cwd=service, env=env)
     with steps.step("start it and wait until it is ready"):
         base = stack.enter_context(served(uv, service, options.port))
-    show(base, service)
+    with steps.step("make a request"):
+        show(base, service)
     steps.report()
-    if options.once:
-        return
     say(f"\nIt runs in {service}. Ctrl-C stops it.", colour="green")
     while True:
         signal.pause()
@@ -221,9 +217,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with processes.in_charge(), contextlib.ExitStack() as stack:
             demonstrate(options, steps, stack)
-    except CommandError as error:
-        say(f"{error}", colour="red")
-        return 1
+    except CommandError:
+        return 1  # its step has said it
     except processes.StoppedError as error:
         ready = bool(steps.outcomes) and not steps.failed
         say(f"\nStopped by {error}; everything it started is stopped.", colour="green")

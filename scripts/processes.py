@@ -103,10 +103,11 @@ def run(
 
 def _show(process: subprocess.Popen[bytes], lines: list[str]) -> None:
     """Print each line a process prints, and keep it."""
-    for raw in process.stdout or ():
-        lines.append(raw.decode(errors="replace").rstrip("\n"))
-        sys.stdout.write(f"{lines[-1]}\n")
-        sys.stdout.flush()
+    with process.stdout or nullcontext(()) as printed:
+        for raw in printed:
+            lines.append(raw.decode(errors="replace").rstrip("\n"))
+            sys.stdout.write(f"{lines[-1]}\n")
+            sys.stdout.flush()
 
 
 def stop(
