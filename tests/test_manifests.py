@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.questionnaire import TOOLS, VARIANTS, load
 from tests.rendering import ROOT, Template, service_environment
@@ -239,6 +240,19 @@ def test_ci_runs_the_oldest_python(template: Template) -> None:
         for floor, tested in (("3.12", '["3.12", "3.14"]'), ("3.14", '["3.14"]')):
             folder = template.service({"ci": ci, "python_floor": floor}).folder
             assert tested in (folder / path).read_text(encoding="utf-8")
+
+
+def test_one_version_of_uv_builds_and_checks(template: Template) -> None:
+    """Image, workflow and pipeline use the same, and its build backend is allowed."""
+    full, redis = (template.service(VARIANTS[name]).folder for name in ("full", "redis"))
+    files = [full / DOCKERFILE, full / WORKFLOW, redis / PIPELINE]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    named = [set(re.findall(r"(?:uv==|version: \")(0\.[\d.]+)", text)) for text in texts]
+    assert named[0] == named[1] == named[2]
+    (version,) = named[0]
+    project = tomllib.loads((full / "pyproject.toml").read_text(encoding="utf-8"))
+    (backend,) = project["build-system"]["requires"]
+    assert Requirement(backend).specifier.contains(version)
 
 
 def test_hooks_fetch_nothing(full: Path) -> None:
