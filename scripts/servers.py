@@ -72,16 +72,22 @@ def wait_for(
 
 @contextmanager
 def _served(
-    argv: Sequence[str | Path], port: int, folder: Path, user: str | None = None
+    argv: Sequence[str | Path], folder: Path, ready: Callable[[], bool], user: str | None = None
 ) -> Iterator[None]:
     log = folder / "server.log"
     process = processes.start(argv, cwd=folder, output=log, user=user)
     try:
-        wait_for(lambda: port_answers(port), process, log)
+        wait_for(ready, process, log)
         yield
     finally:
         # PostgreSQL's fast shutdown: it does not wait for clients. The others take it as well.
         processes.stop(process, signal.SIGINT)
+
+
+def _accepts(data: Path) -> bool:
+    """Tell whether PostgreSQL accepts connections: its port answers before that."""
+    status = data / "postmaster.pid"
+    return status.exists() and status.read_text(encoding="utf-8").rstrip().endswith("\nready")
 
 
 def _postgres_folders() -> list[Path]:
@@ -150,7 +156,7 @@ def postgres(folder: Path) -> Iterator[str]:
         raise CommandError(message)
     options = [f"--{name}={value}" for name, value in POSTGRES_SETTINGS.items()]
     words = ["-D", str(data), f"--port={port}", *options]
-    with _served([programs / "postgres", *words], port, folder, user):
+    with _served([programs / "postgres", *words], folder, lambda: _accepts(data), user):
         yield f"postgresql://test:{password}@127.0.0.1:{port}/postgres"
 
 
@@ -177,5 +183,6 @@ def redis(folder: Path) -> Iterator[str]:
     folder.mkdir()
     port, password = free_port(), secrets.token_hex(16)
     options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", password]
-    with _served([program, "--port", str(port), *options], port, folder):
+    argv = [str(program), "--port", str(port), *options]
+    with _served(argv, folder, lambda: port_answers(port)):
         yield f"redis://:{password}@127.0.0.1:{port}/0"

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import asyncpg
 import pytest
 import redis
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from scripts import servers
 from scripts.console import CommandError
@@ -36,12 +37,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def select_one(url: str) -> int:
-    connection = await asyncpg.connect(url)
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
     try:
-        found: int = await connection.fetchval("select 1")
+        async with engine.connect() as connection:
+            return (await connection.execute(select(1))).scalar_one()
     finally:
-        await connection.close()
-    return found
+        await engine.dispose()
 
 
 def test_postgres_serves_while_it_is_needed(origin: str, folder: Path) -> None:
