@@ -17,8 +17,8 @@ demo:  ## generate a service and run it until Ctrl-C; PRESET=minimal|standard|fu
 test:  ## everything that is tested; STEPS="lint types" for some of it
 	@$(PYTHON) -m scripts.check $(STEPS)
 
-bench:  ## the overhead of the middleware stack against a bare FastAPI route
-	@$(PYTHON) -m scripts.bench
+bench:  ## every measurement; BENCH="overhead" for some of them
+	@$(PYTHON) -m scripts.bench $(BENCH)
 
 clean:  ## remove the environment, the tools and every cache
 	rm -rf .venv .cache

@@ -40,9 +40,10 @@ async def select_one(url: str) -> int:
     engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
     try:
         async with engine.connect() as connection:
-            return (await connection.execute(select(1))).scalar_one()
+            found: int = (await connection.execute(select(1))).scalar_one()
     finally:
         await engine.dispose()
+    return found
 
 
 def test_postgres_serves_while_it_is_needed(origin: str, folder: Path) -> None:
