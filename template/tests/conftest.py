@@ -20,14 +20,12 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 
 from app.api import create_app
-from app.core.discovery import APP_ROOT, module_folders
+from app.core.folders import APP_ROOT, import_path, module_folders
 
 TESTS = Path(__file__).parent
 PLUGIN_FOLDERS = module_folders(having="testing.py")
 
-pytest_plugins = [
-    ".".join(("app", *folder.relative_to(APP_ROOT).parts, "testing")) for folder in PLUGIN_FOLDERS
-]
+pytest_plugins = [import_path(folder, "testing") for folder in PLUGIN_FOLDERS]
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

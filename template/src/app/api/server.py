@@ -15,7 +15,8 @@ from loguru import logger
 from uvicorn.supervisors import ChangeReload, Multiprocess, multiprocess
 
 from app.api.settings import ApiSettings
-from app.core.discovery import APP_ROOT, discover
+from app.core.discovery import discover
+from app.core.folders import APP_ROOT
 from app.core.settings import AppSettings, SettingsBundle, load_settings, require_strong
 from app.infrastructure.health import Readiness
 

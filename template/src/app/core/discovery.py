@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.core.errors import ConfigurationError
+from app.core.folders import APP_ROOT, import_path, module_folders
 from app.core.module import Module
 from app.core.ordering import order_modules
 
 T = TypeVar("T")
-
-APP_ROOT = Path(__file__).parents[1]
-SEARCHED = ("", "infrastructure", "modules")
-"""Folders of `app` whose direct subfolders may be modules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +33,13 @@ class Registry:
         return any(module.name == name for module in self.modules)
 
 
-def module_folders(root: Path = APP_ROOT, having: str = "module.py") -> list[Path]:
-    """Return the module folders below `root` that hold a file called `having`, sorted."""
-    found = (path.parent for place in SEARCHED for path in (root / place).glob(f"*/{having}"))
-    return sorted(folder for folder in found if folder != root / "core")
-
-
 def import_module_folder(folder: Path, root: Path = APP_ROOT) -> Module:
     """Import the `module.py` of one folder.
 
     Raises:
         ConfigurationError: it defines no `module`, or one whose name is not the folder's.
     """
-    dotted = ".".join((root.name, *folder.relative_to(root).parts, "module"))
+    dotted = import_path(folder, "module", root)
     module = getattr(importlib.import_module(dotted), "module", None)
     if not isinstance(module, Module):
         message = f"{dotted} must define `module = Module(...)`"

@@ -17,8 +17,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from app.core.discovery import APP_ROOT, module_folders
 from app.core.errors import ConfigurationError
+from app.core.folders import APP_ROOT, import_path, module_folders
 from app.core.settings import AppSettings, SettingsBundle
 from app.infrastructure.database.base import Base, UtcDateTime
 from app.infrastructure.database.engine import build_engine
@@ -64,7 +64,7 @@ def migrations_folder() -> Path:
 def import_models() -> None:
     """Import every module's `models.py`, so that `Base.metadata` knows all tables."""
     for folder in module_folders(having="models.py"):
-        importlib.import_module(".".join(("app", *folder.relative_to(APP_ROOT).parts, "models")))
+        importlib.import_module(import_path(folder, "models"))
 
 
 def alembic_config(connection: Connection | None = None) -> Config:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from alembic import command
@@ -18,6 +15,7 @@ from sqlalchemy import Connection
 from app.core.container import build_container
 from app.core.discovery import discover
 from app.core.errors import ConfigurationError
+from app.core.formatting import format_python
 from app.core.lifecycle import Lifecycle
 from app.core.settings import AppSettings, load_settings
 from app.infrastructure.database import migrations
@@ -109,7 +107,7 @@ def revise(module: str, message: str, *, empty: bool = False) -> Path:
         if first and not any(folder.iterdir()):
             folder.rmdir()
         raise
-    _format(path)
+    format_python([path])
     return path
 
 
@@ -137,11 +135,3 @@ def prepare() -> str:
 def _next_number(folder: Path) -> int:
     found = (re.search(r"_(\d{4})_", path.name) for path in folder.glob("*.py"))
     return max((int(match[1]) for match in found if match), default=0) + 1
-
-
-def _format(path: Path) -> None:
-    """Format a new file when ruff is here; in production images it is not, and need not be."""
-    ruff = shutil.which("ruff") or shutil.which("ruff", path=str(Path(sys.executable).parent))
-    if ruff:
-        for words in (("format",), ("check", "--fix")):
-            subprocess.run([ruff, *words, str(path)], check=False, capture_output=True)  # noqa: S603 - our own tool on our own file

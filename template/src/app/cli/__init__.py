@@ -1,0 +1,5 @@
+"""The `app` command."""
+
+from app.cli.root import main
+
+__all__ = ["main"]
