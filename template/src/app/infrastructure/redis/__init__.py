@@ -1,0 +1,15 @@
+"""Redis: one client, keys with the service's prefix, locks and pub/sub."""
+
+from app.infrastructure.redis.keys import KeySpace
+from app.infrastructure.redis.lock import HeldLock, LockLostError, LockNotAcquiredError, Locks
+from app.infrastructure.redis.pubsub import Message, PubSub
+
+__all__ = [
+    "HeldLock",
+    "KeySpace",
+    "LockLostError",
+    "LockNotAcquiredError",
+    "Locks",
+    "Message",
+    "PubSub",
+]

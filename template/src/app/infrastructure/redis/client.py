@@ -1,0 +1,61 @@
+"""Build the client for what `REDIS_URL` names."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+from app.infrastructure.redis.address import Address, Mode
+from app.infrastructure.redis.settings import RedisSettings
+
+PAUSE_FIRST = 0.05
+PAUSE_LONGEST = 1.0
+"""Seconds between repetitions of a command whose connection was lost."""
+
+
+def build_client(settings: RedisSettings, address: Address, name: str) -> Redis:
+    """Return a client; nothing is connected yet. Answers are `str`.
+
+    Args:
+        settings: timeouts and sizes.
+        address: the server; an embedded one is given by its socket.
+        name: shown by `CLIENT LIST`.
+    """
+    options: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "decode_responses": True,
+        "client_name": name,
+        "socket_timeout": settings.redis_timeout,
+        "socket_connect_timeout": settings.redis_timeout,
+        "health_check_interval": settings.redis_health_interval,
+        "max_connections": settings.redis_max_connections,
+        "retry": Retry(
+            ExponentialWithJitterBackoff(base=PAUSE_FIRST, cap=PAUSE_LONGEST),
+            settings.redis_retries,
+        ),
+    }
+    if address.tls:
+        options["ssl"] = True
+        if settings.redis_tls_ca:
+            options["ssl_ca_certs"] = str(settings.redis_tls_ca)
+    if address.mode is Mode.CLUSTER:
+        nodes = [ClusterNode(host, port) for host, port in address.hosts]
+        # Both speak the same commands; a cluster refuses those over keys of several nodes.
+        return cast("Redis", RedisCluster(startup_nodes=nodes, **options))
+    options["db"] = address.database
+    if address.mode is Mode.SENTINEL:
+        watchers = {"socket_timeout": settings.redis_timeout, "ssl": address.tls}
+        sentinel: Any = Sentinel  # redis-py has no types for it
+        client: Redis = sentinel(list(address.hosts), sentinel_kwargs=watchers).master_for(
+            address.service, **options
+        )
+        return client
+    if address.mode is Mode.UNIX:
+        return Redis(unix_socket_path=address.path, **options)
+    host, port = address.hosts[0]
+    return Redis(host=host, port=port, **options)
