@@ -15,17 +15,11 @@ from starlette.types import Scope
 
 from app.core.errors import AppError
 from app.core.problems import PROBLEM_JSON
-
-try:
-    from app.infrastructure.logger.context import current_context
-except ModuleNotFoundError:  # until the logger lands
-    from types import SimpleNamespace
-
-    def current_context():
-        return SimpleNamespace(trace_id="0" * 32)
-
+from app.infrastructure.logger.context import current_context
 
 TYPE_PREFIX = "/problems/"
+INTERNAL = "internal-error"
+"""Kind of an error about which nothing is told."""
 PHRASES = {
     413: "Content too large",
     414: "URI too long",
@@ -112,7 +106,7 @@ def render_error(scope: Scope, error: AppError) -> Response:
     return render(
         scope,
         int(error.status),
-        error.problem_type(),
+        INTERNAL if type(error) is AppError else error.problem_type(),
         error.detail,
         headers=error.headers,
         extensions=error.extensions,
@@ -126,8 +120,8 @@ def render_status(
     phrase = PHRASES.get(status) or _phrase(status)
     kind = re.sub(r"[^a-z0-9]+", "-", phrase.lower()).strip("-")
     # The framework's default detail only repeats the phrase.
-    own_words = isinstance(detail, str) and detail != _phrase(status)
-    text = str(detail) if own_words else f"{phrase.capitalize()}."
+    own_words = detail if isinstance(detail, str) and detail != _phrase(status) else ""
+    text = own_words or f"{phrase.capitalize()}."
     return render(scope, status, kind, text, headers=headers)
 
 

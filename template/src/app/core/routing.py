@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, get_type_hints
 
 from dishka.exceptions import ExitError
 from dishka.integrations.fastapi import DishkaRoute
@@ -21,6 +21,15 @@ class ScopedRoute(DishkaRoute):
     `APIRouter(route_class=ScopedRoute)` and take dependencies as `FromDishka[Service]`.
     A streamed body runs after the scope: hold no session in it.
     """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        """Resolve the endpoint's annotations where its names are known.
+
+        dishka wraps the endpoint, and FastAPI would look for the names of postponed annotations
+        (PEP 563) in the wrapper's module.
+        """
+        endpoint.__annotations__ = get_type_hints(endpoint, include_extras=True)
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the handler in a request scope."""
