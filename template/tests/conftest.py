@@ -43,7 +43,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def overrides(request: pytest.FixtureRequest) -> list[Provider]:
+def overrides(request: pytest.FixtureRequest, anyio_backend: str) -> list[Provider]:  # noqa: ARG001 - lets async fixtures run
     """Providers that replace parts of the service in this test.
 
     Collected from the fixtures `override_<module>` of the modules' `testing.py`. Override this

@@ -1,3 +1,5 @@
+"""What `parse_json` reads and what it refuses."""
+
 from __future__ import annotations
 
 import json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from types import NoneType
 from typing import Any, get_type_hints
 
 from dishka.exceptions import ExitError
@@ -28,7 +29,9 @@ class ScopedRoute(DishkaRoute):
         dishka wraps the endpoint, and FastAPI would look for the names of postponed annotations
         (PEP 563) in the wrapper's module.
         """
-        endpoint.__annotations__ = get_type_hints(endpoint, include_extras=True)
+        hints = get_type_hints(endpoint, include_extras=True)
+        # FastAPI knows "answers nothing" as None, not as its type.
+        endpoint.__annotations__ = {k: None if v is NoneType else v for k, v in hints.items()}
         super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

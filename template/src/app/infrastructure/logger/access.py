@@ -96,7 +96,8 @@ def _log(scope: Scope, status: int, duration_ms: float) -> None:
     method: str = scope["method"]
     route = route_template(scope)
     if status >= SERVER_ERROR:
-        level = "ERROR"
+        # The cause has been logged as an error; counting it twice would mislead.
+        level = "WARNING"
     else:
         level = "DEBUG" if scope["path"].startswith(QUIET_PATHS) else "INFO"
     bound: dict[str, Any] = {
