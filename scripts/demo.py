@@ -164,7 +164,7 @@ def show(base: str, service: Path) -> None:
     Raises:
         CommandError: the answer is not 200.
     """
-    path = "/users?limit=2" if (service / "src/app/modules/users").exists() else "/health"
+    path = "/users?size=2" if (service / "src/app/modules/users").exists() else "/health"
     names = {"API documentation": "/docs", "health": "/health/ready"}
     if path.startswith("/users"):
         names["users"] = "/users"
