@@ -80,6 +80,8 @@ def _spell(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, (tuple, list, set, frozenset)):
         return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return ",".join(f"{name}={item}" for name, item in value.items())
     return "" if value is None else str(value)
 
 

@@ -21,7 +21,13 @@ from app.infrastructure.logger.settings import LogFormat, LoggerSettings
 if TYPE_CHECKING:
     from loguru import Record
 
-QUIET = {"uvicorn.access": "CRITICAL", "watchfiles": "WARNING", "asyncio": "WARNING"}
+QUIET = {
+    "alembic": "WARNING",
+    "asyncio": "WARNING",
+    "httpx2": "WARNING",
+    "uvicorn.access": "CRITICAL",
+    "watchfiles": "WARNING",
+}
 """Other libraries' loggers that say what we say better, or what nobody asked for."""
 
 _sinks: list[int] = []
