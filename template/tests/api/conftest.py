@@ -122,7 +122,7 @@ PROBE = Module(name="probe", summary="Misbehaves on purpose", routers=(router,))
 
 @pytest.fixture
 def serve(overrides: list[Provider], monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Start the service with the probe and these settings: `async with serve(CORS_ORIGINS=…)`."""
+    """Start the service with the probe and the given settings, such as `CORS_ORIGINS`."""
 
     @asynccontextmanager
     async def start(*modules: Module, **environment: str) -> AsyncIterator[AsyncClient]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import pytest
 from httpx2 import AsyncClient, Response
+from tests.api.conftest import Serve
 
 PAGE = "https://shop.example"
 PREFLIGHT = {"origin": PAGE, "access-control-request-method": "PATCH"}

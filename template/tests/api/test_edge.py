@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from httpx2 import AsyncClient
 from starlette.types import ASGIApp, Receive, Scope, Send
+from tests.api.conftest import Serve
 
 from app.core.module import Layer, MiddlewareSpec, Module
 
@@ -126,14 +127,14 @@ async def test_middleware_sits_where_its_layer_says(serve: Serve) -> None:
                 seen.append(self.layer)
             await self.app(scope, receive, send)
 
+    def note(layer: Layer) -> MiddlewareSpec:
+        return MiddlewareSpec(build=lambda app, _: Notes(app, layer), layer=layer)
+
     layers = (Layer.ROUTE, Layer.OBSERVE, Layer.PROTECT)
     noting = Module(
         name="noting",
         summary="Notes the order",
-        middleware=tuple(
-            MiddlewareSpec(build=lambda app, _, layer=layer: Notes(app, layer), layer=layer)
-            for layer in layers
-        ),
+        middleware=tuple(note(layer) for layer in layers),
     )
     async with serve(noting) as client:
         await client.get("/health/live")

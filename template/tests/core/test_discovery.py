@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.core.discovery import discover, import_module_folder
-from app.core.folders import module_folders
 from app.core.errors import ConfigurationError
+from app.core.folders import module_folders
 
 MakeModule = Callable[[str, str], Path]
 

@@ -70,19 +70,24 @@ def _describe(name: str, module: str, field: FieldInfo) -> Variable:
 
 def _spell(value: object) -> str:
     """Return a default as one would write it into an environment."""
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, Enum):
-        return str(value.value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, (tuple, list, set, frozenset)):
-        return ",".join(map(str, value))
-    if isinstance(value, dict):
-        return ",".join(f"{name}={item}" for name, item in value.items())
-    return "" if value is None else str(value)
+    match value:
+        case None:
+            text = ""
+        case SecretStr():
+            text = value.get_secret_value()
+        case Enum():
+            text = str(value.value)
+        case bool():
+            text = str(value).lower()
+        case float():
+            text = f"{value:g}"
+        case tuple() | list():
+            text = ",".join(map(str, value))
+        case dict():
+            text = ",".join(f"{name}={item}" for name, item in value.items())
+        case _:
+            text = str(value)
+    return text
 
 
 def as_json(found: Iterable[Variable]) -> str:

@@ -5,14 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, NullPool, event
+from sqlalchemy import (
+    URL,
+    AsyncAdaptedQueuePool,
+    Connection,
+    NullPool,
+    PoolProxiedConnection,
+    event,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.core.errors import AppError
 from app.core.settings import AppSettings
 from app.infrastructure.database.breaker import CircuitBreaker
-from app.infrastructure.database.errors import DatabaseUnavailableError, replace_driver_error
+from app.infrastructure.database.errors import (
+    RETRY_SOON,
+    DatabaseUnavailableError,
+    replace_driver_error,
+)
 from app.infrastructure.database.settings import DatabaseSettings
+
+
+class Pool(AsyncAdaptedQueuePool):
+    """A pool that is exhausted is the service's error, not a server error."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """Return a connection.
+
+        Raises:
+            DatabaseUnavailableError: none became free within `DB_POOL_TIMEOUT`.
+        """
+        try:
+            return super().connect()
+        except PoolTimeoutError as error:
+            message = "All database connections are in use."
+            raise DatabaseUnavailableError(message, headers=dict(RETRY_SOON)) from error
 
 
 def build_engine(  # noqa: PLR0913 - each is one choice of the caller
@@ -44,6 +72,7 @@ def build_engine(  # noqa: PLR0913 - each is one choice of the caller
     }
     if pooled and not _in_memory(url):
         options |= {
+            "poolclass": Pool,
             "pool_size": settings.db_pool_size,
             "max_overflow": settings.db_pool_overflow,
             "pool_timeout": settings.db_pool_timeout,
@@ -95,7 +124,7 @@ def _guard_connecting(engine: AsyncEngine, breaker: CircuitBreaker | None) -> No
                 breaker.failed()
             if isinstance(error, AppError):
                 raise
-            raise DatabaseUnavailableError(headers={"Retry-After": "1"}) from error
+            raise DatabaseUnavailableError(headers=dict(RETRY_SOON)) from error
         except BaseException:
             if breaker:
                 breaker.abandoned()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.errors import AppError, ConflictError, ServiceUnavailableError
@@ -60,7 +59,7 @@ _BY_SQLITE_MESSAGE: dict[str, type[AppError]] = {
     "database is locked": TransientDatabaseError,
     "database table is locked": TransientDatabaseError,
 }
-_RETRY_SOON = {"Retry-After": "1"}
+RETRY_SOON = {"Retry-After": "1"}
 
 
 def translate(error: BaseException) -> AppError | None:
@@ -72,10 +71,6 @@ def translate(error: BaseException) -> AppError | None:
         return None
     if isinstance(error, StaleDataError):
         return StaleVersionError()
-    if isinstance(error, PoolTimeoutError):
-        return DatabaseUnavailableError(
-            "All database connections are in use.", headers=dict(_RETRY_SOON)
-        )
     return _from_driver(getattr(error, "orig", None) or error)
 
 
@@ -86,7 +81,7 @@ def _from_driver(original: BaseException) -> AppError | None:
         kind = next((k for start, k in _BY_SQLITE_MESSAGE.items() if text.startswith(start)), None)
     if kind is None:
         return None
-    headers = dict(_RETRY_SOON) if issubclass(kind, ServiceUnavailableError) else None
+    headers = dict(RETRY_SOON) if issubclass(kind, ServiceUnavailableError) else None
     return kind(headers=headers)
 
 
@@ -95,8 +90,10 @@ def replace_driver_error(context: ExceptionContext) -> None:
 
     Other integrity errors (a value missing, a check failed) are mistakes of the code: they stay.
     """
+    if context.is_pre_ping:
+        return  # the pool tries whether a connection still works, and opens another one
     if context.is_disconnect:
-        raise DatabaseUnavailableError(headers=dict(_RETRY_SOON)) from context.original_exception
+        raise DatabaseUnavailableError(headers=dict(RETRY_SOON)) from context.original_exception
     error = context.sqlalchemy_exception
     translated = translate(error or context.original_exception)
     if translated is not None:

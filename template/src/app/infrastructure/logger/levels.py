@@ -2,15 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Mapping
 
 from loguru import logger
 
 from app.core.errors import ConfigurationError
 
-_levels: dict[str, int] = {"": 20}
-_cache: dict[str | None, int] = {}
-_listeners: list[Callable[[], None]] = []
+DEFAULT = ""
+"""Name under which the level of everything else is kept."""
+
+
+class Levels:
+    """The level of each logger: that of the longest configured prefix of its name."""
+
+    def __init__(self) -> None:
+        """Begin with INFO for everything."""
+        self.by_name: Mapping[str, int] = {DEFAULT: logging.INFO}
+        self.on_change: Callable[[], None] | None = None
+        """Called after each change."""
+        self._cache: dict[str, int] = {}
+
+    @property
+    def lowest(self) -> int:
+        """The lowest level of any logger."""
+        return min(self.by_name.values())
+
+    def of(self, name: str) -> int:
+        """Return the level of a logger."""
+        cache = self._cache
+        found = cache.get(name)
+        if found is None:
+            found = cache[name] = self._look_up(name)
+        return found
+
+    def _look_up(self, name: str) -> int:
+        while name and name not in self.by_name:
+            name = name.rpartition(".")[0]
+        return self.by_name[name]
+
+    def replace(self, by_name: Mapping[str, int]) -> None:
+        """Set all levels at once, for the standard library's loggers too.
+
+        They must know as well: SQLAlchemy, say, asks its logger whether to write statements.
+        """
+        for name in self.by_name.keys() - by_name.keys():
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        for name, level in by_name.items():
+            logging.getLogger(name or None).setLevel(level)
+        # New objects: another thread that is looking a level up keeps those it began with.
+        self.by_name, self._cache = dict(by_name), {}
+        if self.on_change:
+            self.on_change()
+
+
+levels = Levels()
 
 
 def level_number(name: str) -> int:
@@ -34,36 +80,4 @@ def set_level(name: str, level: str) -> None:
     Raises:
         ConfigurationError: there is no such level.
     """
-    replace_levels({**_levels, name: level_number(level)})
-
-
-def replace_levels(levels: dict[str, int]) -> None:
-    """Set all levels at once."""
-    _levels.clear()
-    _levels.update(levels)
-    _cache.clear()
-    for listener in _listeners:
-        listener()
-
-
-def on_change(listener: Callable[[], None]) -> None:
-    """Call `listener` after each change; once, however often it is registered."""
-    if listener not in _listeners:
-        _listeners.append(listener)
-
-
-def lowest() -> int:
-    """Return the lowest level of any logger."""
-    return min(_levels.values())
-
-
-def level_of(name: str | None) -> int:
-    """Return the level of a logger: that of the longest configured prefix."""
-    found = _cache.get(name)
-    if found is None:
-        found = _cache[name] = _levels[max(_prefixes(name or ""), key=len)]
-    return found
-
-
-def _prefixes(name: str) -> Iterable[str]:
-    return (p for p in _levels if not p or name == p or name.startswith(f"{p}."))
+    levels.replace({**levels.by_name, name: level_number(level)})

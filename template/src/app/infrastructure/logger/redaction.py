@@ -2,67 +2,118 @@
 
 Two ways: by key (whatever is called password, token, …) and by value (what looks like a credential,
 and every secret of the settings). One search per text decides whether there is anything to do.
+Every repetition is bounded or can't be retried: no input makes a rule take quadratic time.
 """
 
 from __future__ import annotations
 
+import binascii
 import re
-from collections.abc import Mapping
-from typing import Any
-
-from pydantic import SecretBytes, SecretStr
+from base64 import b64decode
+from functools import lru_cache
 
 MASK = "***"
-SHORTEST_SECRET = 6
-"""Characters; masking shorter values wherever they occur would garble the log."""
-DEEPEST = 6
-"""Levels of nested values that are looked into; what lies deeper is left out."""
 
 _WORDS = (
-    r"pass(?:word|wd|phrase)|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
-    r"|authorization|cookie|credential|session[_-]?id|csrf|otp|dsn"
+    r"passw(?:or)?d|passphrase|secret|token|authorization|cookie|credential"
+    r"|(?:api|access|private|signing|encryption|master)[_-]?key|session[_-]?id"
+    r"|(?<![a-z0-9])(?:pwd|pass|dsn|jwt|otp|csrf|xsrf|sid)(?![a-z0-9])"
 )
 _KEY = re.compile(_WORDS, re.IGNORECASE)
-_TRIGGER = re.compile(rf"{_WORDS}|bearer|basic|digest|eyJ|@|PRIVATE|AKIA|ASIA", re.IGNORECASE)
-_VALUE = r"""\\?"[^"\\]*\\?"|'[^']*'|[^\s,;&'"}})\]]+"""
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
-        MASK,
-    ),
-    (re.compile(r"((?:set-)?cookie\\?[\"']?\s*[:=]\s*)[^\r\n]+", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"\b(bearer|basic|digest)\s+[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1 {MASK}"),
-    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?"), MASK),
-    (re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/?#\"']*@", re.IGNORECASE), rf"\1{MASK}@"),
-    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), MASK),
-    (
-        re.compile(
-            rf"([\w-]*(?:{_WORDS})[\w-]*\\?[\"']?\s*(?:=>|[:=])\s*)(?:{_VALUE})", re.IGNORECASE
-        ),
-        rf"\1{MASK}",
-    ),
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_TRIGGER = re.compile(
+    ":|=|',|\",|eyj|bearer|basic|-----b|akia|asia|ghp_|gho_|ghu_|ghs_|ghr_|github_pat_|glpat-|xox"
+    "|sk_|rk_|sk-|aiza"
 )
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What every rule needs at least, in lower case: literals only, which `re` finds fastest."""
 
-_known: set[str] = set()
-_known_pattern: re.Pattern[str] | None = None
+_SEPARATOR = r"""[\w-]{0,40}\\{0,3}["']?\s{0,4}(?:=>|[:=])\s{0,4}"""
+_QUOTED = (
+    r"""b?"(?:[^"\\]|\\.)*"?|b?'(?:[^'\\]|\\.)*'?"""
+    r"""|\\+"(?:[^"\\]|\\(?!"))*\\*"?"""  # JSON inside of a string of JSON
+)
+_BARE = r"""(?:[^\s&"',;)}\]]|[,;)}\]](?=[^\s"',;)}\]]))+"""
+"""Up to a space or `&`; punctuation counts unless it ends the word."""
 
 
-def register_secret(value: str) -> None:
-    """Mask this value wherever it occurs from now on. Values below 6 characters are ignored."""
-    global _known_pattern  # noqa: PLW0603 - compiled once for all
-    if len(value) < SHORTEST_SECRET or value in _known:
-        return
-    _known.add(value)
-    longest_first = sorted(_known, key=len, reverse=True)
-    _known_pattern = re.compile("|".join(map(re.escape, longest_first)))
+def _basic(match: re.Match[str]) -> str:
+    """Mask `Basic` credentials (RFC 7617), not the word before another."""
+    text = match[2]
+    try:
+        plain = b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error:
+        return match[0]
+    return f"{match[1]}{MASK}" if b":" in plain else match[0]
+
+
+_RULES = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
+    for pattern, replacement in (
+        # A private key: its body holds single hyphens at most.
+        (
+            r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----))*"
+            r"(?:-----END [A-Z0-9 ]{0,60}-----)?",
+            MASK,
+        ),
+        # Headers whose whole value is secret.
+        (rf"((?:cookie|authorization){_SEPARATOR})(?:{_QUOTED}|[^\r\n]+)", rf"\1{MASK}"),
+        (rf"((?:{_WORDS}){_SEPARATOR})(?:{_QUOTED}|{_BARE})", rf"\1{MASK}"),
+        # A name and its value as a pair: `(b'x-api-key', b'…')`.
+        (rf"((?:{_WORDS})[\w-]{{0,40}}[\"']\s{{0,2}},\s{{0,2}})(?:{_QUOTED})", rf"\1{MASK}"),
+        (
+            r"([?&](?:code|key|sig|signature|state|auth|x-amz-[\w-]{1,40})=)[^&\s\"'#]+",
+            rf"\1{MASK}",
+        ),
+        # The password of a URL may hold any character but a space; a port is none.
+        (r"(://[^\s/@:]{0,256}:)(?!\d{1,5}[/?#])[^\s\"]{1,1024}@", rf"\1{MASK}@"),
+        (r"(://)[^\s/@:\"]{16,256}@", rf"\1{MASK}@"),
+        (r"\b(bearer\s{1,4})(?!token\b)[\w.~+/=-]+", rf"\1{MASK}"),
+        (r"\b(basic\s{1,4})([a-z0-9+/_-]{4,4096})={0,2}", _basic),
+        (r"(?<![\w-])eyJ[\w-]{5,}(?:\.[\w-]*){1,4}", MASK),
+        (
+            r"(?<!\w)(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}"
+            r"|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}|[sr]k_(?:live|test)_\w{10,}|sk-[\w-]{20,}"
+            r"|AIza[\w-]{30,})",
+            MASK,
+        ),
+        # Positional parameters of a statement, as a database error shows them.
+        (r"(\[parameters: )[^\r\n]+", rf"\1{MASK}]"),
+    )
+)
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
+    "\u2028\u2029"  # break lines in some viewers
+    "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # change the direction of text: hide what is there
+    "\ud800-\udfff]"  # halves of surrogate pairs: UTF-8 can't express them
+)
+
+
+class KnownSecrets:
+    """Values that are masked wherever they occur."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self.values: frozenset[str] = frozenset()
+        self.pattern: re.Pattern[str] | None = None
+
+    def add(self, values: frozenset[str]) -> None:
+        """Know these too."""
+        if values <= self.values:
+            return
+        self.values |= values
+        longest_first = sorted(self.values, key=len, reverse=True)
+        self.pattern = re.compile("|".join(map(re.escape, longest_first)))
+        clean_word.cache_clear()
+
+
+known = KnownSecrets()
 
 
 def redact(text: str) -> str:
     """Return the text with secrets masked."""
-    if _known_pattern is not None:
-        text = _known_pattern.sub(MASK, text)
-    if _TRIGGER.search(text) is None:
+    if known.pattern is not None:
+        text = known.pattern.sub(MASK, text)
+    if _TRIGGER.search(text.lower()) is None:
         return text
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
@@ -76,29 +127,18 @@ def one_line(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def clean_text(text: str) -> str:
+    """Return text that may be logged: no secret, one line."""
+    return one_line(redact(text))
+
+
+@lru_cache(maxsize=2048)
+def clean_word(text: str) -> str:
+    """Do the same for short text that comes again: a route, a key, a user agent."""
+    return clean_text(text)
+
+
+@lru_cache(maxsize=2048)
 def is_secret_key(key: str) -> bool:
-    """Tell whether a value under this key must not be shown."""
-    return _KEY.search(key) is not None
-
-
-def clean(key: str, value: Any, depth: int = 0) -> Any:
-    """Return a value that may be logged under `key`."""
-    if value is None:
-        return None
-    if isinstance(value, (SecretStr, SecretBytes)) or (key and is_secret_key(key)):
-        return MASK
-    if isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, str):
-        return one_line(redact(value))
-    return _clean_other(value, depth)
-
-
-def _clean_other(value: Any, depth: int) -> Any:
-    if depth >= DEEPEST:
-        return "..."
-    if isinstance(value, Mapping):
-        return {one_line(redact(str(k))): clean(str(k), v, depth + 1) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [clean("", item, depth + 1) for item in value]
-    return one_line(redact(str(value)))
+    """Tell whether a value under this key must not be shown: `apiKey`, `X-Api-Key`, `db_pwd`."""
+    return _KEY.search(_HUMP.sub("_", key)) is not None

@@ -1,0 +1,128 @@
+"""A transaction the database gives up on is run again, whole."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.infrastructure.database.conftest import Probe
+
+from app.infrastructure.database import (
+    Database,
+    TransientDatabaseError,
+    after_commit,
+    transaction_with_retry,
+)
+
+
+async def add_rows(database: Database, *names: str) -> None:
+    async with database.unit_of_work() as session:
+        session.add_all(Probe(name=name) for name in names)
+
+
+async def rank(database: Database, name: str) -> int:
+    async with database.session() as session:
+        return (await session.scalars(select(Probe.rank).where(Probe.name == name))).one()
+
+
+async def increment(session: AsyncSession, name: str) -> None:
+    """Read, think, write: what two at once can't both do."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
+    row = (await session.scalars(select(Probe).where(Probe.name == name))).one()
+    await asyncio.sleep(0.05)
+    await session.execute(
+        text("UPDATE probe SET rank = :rank WHERE name = :name"),
+        {"rank": row.rank + 1, "name": name},
+    )
+
+
+async def test_conflicting_increments_all_count(database: Database) -> None:
+    await add_rows(database, "counter")
+    done: list[int] = []
+
+    async def work(session: AsyncSession) -> None:
+        await increment(session, "counter")
+        after_commit(session, lambda: done.append(1))
+
+    await asyncio.gather(
+        *(transaction_with_retry(database, work, attempts=20, timeout=30) for _ in range(4))
+    )
+
+    assert await rank(database, "counter") == 4
+    assert len(done) == 4
+
+
+async def test_without_retry_a_conflict_is_a_503(database: Database) -> None:
+    await add_rows(database, "counter")
+
+    async def once() -> None:
+        async with database.unit_of_work() as session:
+            await increment(session, "counter")
+
+    results = await asyncio.gather(once(), once(), return_exceptions=True)
+
+    errors = [result for result in results if result is not None]
+    assert len(errors) == 1
+    assert isinstance(errors[0], TransientDatabaseError)
+    assert errors[0].status == 503
+    assert errors[0].headers["Retry-After"]
+
+
+async def test_a_deadlock_is_resolved(database: Database) -> None:
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite locks the whole file: two rows can't deadlock")
+    await add_rows(database, "a", "b")
+
+    async def both(session: AsyncSession, first: str, second: str) -> None:
+        for name in (first, second):
+            await session.execute(
+                text("UPDATE probe SET rank = rank + 1 WHERE name = :name"), {"name": name}
+            )
+            await asyncio.sleep(0.1)
+
+    await asyncio.gather(
+        transaction_with_retry(database, lambda s: both(s, "a", "b")),
+        transaction_with_retry(database, lambda s: both(s, "b", "a")),
+    )
+
+    assert (await rank(database, "a"), await rank(database, "b")) == (2, 2)
+
+
+async def test_it_gives_up_after_the_last_attempt(database: Database) -> None:
+    attempts: list[int] = []
+
+    async def work(_: AsyncSession) -> None:
+        attempts.append(1)
+        raise TransientDatabaseError
+
+    with pytest.raises(TransientDatabaseError):
+        await transaction_with_retry(database, work, attempts=3)
+
+    assert len(attempts) == 3
+
+
+async def test_another_error_is_not_repeated(database: Database) -> None:
+    attempts: list[int] = []
+
+    async def work(_: AsyncSession) -> None:
+        attempts.append(1)
+        message = "a mistake"
+        raise ValueError(message)
+
+    with pytest.raises(ValueError, match="a mistake"):
+        await transaction_with_retry(database, work)
+
+    assert len(attempts) == 1
+
+
+async def test_one_inside_another_is_refused(database: Database) -> None:
+    async def inner(_: AsyncSession) -> None: ...
+
+    async def outer(_: AsyncSession) -> None:
+        await transaction_with_retry(database, inner)
+
+    with pytest.raises(RuntimeError, match="inside another one"):
+        await transaction_with_retry(database, outer)

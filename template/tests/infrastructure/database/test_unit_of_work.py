@@ -1,0 +1,205 @@
+"""A unit of work is committed whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError, StatementError
+from tests.infrastructure.database.conftest import Probe
+
+from app.infrastructure.database import (
+    Database,
+    DuplicateError,
+    Repository,
+    StaleVersionError,
+    after_commit,
+    transaction,
+)
+
+
+class Probes(Repository[Probe]):
+    model = Probe
+
+
+class StopError(Exception):
+    """Raised by a test on purpose."""
+
+
+async def names(database: Database) -> list[str]:
+    async with database.session() as session:
+        return list(await session.scalars(select(Probe.name).order_by(Probe.name)))
+
+
+async def test_it_commits_when_the_block_ends(database: Database) -> None:
+    async with database.unit_of_work() as session:
+        session.add(Probe(name="kept"))
+
+    assert await names(database) == ["kept"]
+
+
+async def test_it_rolls_back_when_the_block_raises(database: Database) -> None:
+    async def fail() -> None:
+        async with database.unit_of_work() as session:
+            await Probes(session).add(Probe(name="lost"))
+            raise StopError
+
+    with pytest.raises(StopError):
+        await fail()
+    assert await names(database) == []
+
+
+async def test_it_rolls_back_when_the_task_is_cancelled(database: Database) -> None:
+    started = asyncio.Event()
+
+    async def hang() -> None:
+        async with database.unit_of_work() as session:
+            await Probes(session).add(Probe(name="lost"))
+            started.set()
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(hang())
+    await started.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert await names(database) == []
+
+
+async def test_a_commit_that_fails_raises_the_services_error(database: Database) -> None:
+    async with database.unit_of_work() as session:
+        session.add(Probe(name="same"))
+
+    async def clash() -> None:
+        async with database.unit_of_work() as session:
+            session.add(Probe(name="same"))
+
+    with pytest.raises(DuplicateError) as caught:
+        await clash()
+    assert "same" not in str(caught.value)
+
+
+async def test_a_savepoint_undoes_its_own_part_only(database: Database) -> None:
+    async with database.unit_of_work() as session:
+        session.add(Probe(name="first"))
+        with pytest.raises(StopError):
+            async with transaction(session):
+                await Probes(session).add(Probe(name="undone"))
+                raise StopError
+        async with transaction(session), transaction(session):
+            session.add(Probe(name="nested"))
+
+    assert await names(database) == ["first", "nested"]
+
+
+async def test_work_goes_on_after_a_conflict_in_a_savepoint(database: Database) -> None:
+    async with database.unit_of_work() as session:
+        await Probes(session).add(Probe(name="same"))
+        with pytest.raises(DuplicateError):
+            async with transaction(session):
+                await Probes(session).add(Probe(name="same"))
+        await Probes(session).add(Probe(name="other"))
+
+    assert await names(database) == ["other", "same"]
+
+
+async def test_steps_after_the_commit_run_once_and_in_order(database: Database) -> None:
+    done: list[str] = []
+
+    async def later() -> None:
+        done.append("second")
+
+    async with database.unit_of_work() as session:
+        after_commit(session, lambda: done.append("first"))
+        after_commit(session, later)
+        assert done == []
+
+    assert done == ["first", "second"]
+
+
+async def test_steps_of_what_was_undone_do_not_run(database: Database) -> None:
+    done: list[str] = []
+
+    async def fail() -> None:
+        async with database.unit_of_work() as session:
+            after_commit(session, lambda: done.append("rolled back"))
+            raise StopError
+
+    with pytest.raises(StopError):
+        await fail()
+    async with database.unit_of_work() as session:
+        with pytest.raises(StopError):
+            async with transaction(session):
+                after_commit(session, lambda: done.append("savepoint"))
+                raise StopError
+        after_commit(session, lambda: done.append("kept"))
+
+    assert done == ["kept"]
+
+
+async def test_a_failing_step_does_not_stop_the_others(database: Database) -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise StopError
+
+    async with database.unit_of_work() as session:
+        after_commit(session, fail)
+        after_commit(session, lambda: done.append("other"))
+
+    assert done == ["other"]
+
+
+async def test_the_second_of_two_changes_to_one_version_is_refused(database: Database) -> None:
+    async with database.unit_of_work() as session:
+        made = await Probes(session).add(Probe(name="one"))
+
+    async with database.session() as late:
+        stale = await Probes(late).get(made.id)
+        await late.commit()
+        async with database.unit_of_work() as session:
+            await Probes(session).update(await Probes(session).get(made.id), rank=1)
+        with pytest.raises(StaleVersionError):
+            await Probes(late).update(stale, rank=2)
+        await late.rollback()
+
+
+async def test_a_softly_deleted_row_is_there_for_nobody(database: Database) -> None:
+    async with database.unit_of_work() as session:
+        row = await Probes(session).add(Probe(name="gone"))
+        await Probes(session).delete(row)
+
+    async with database.unit_of_work() as session:
+        assert await Probes(session).find(row.id) is None
+        assert await Probes(session).count() == 0
+    assert await names(database) == ["gone"]
+
+
+async def test_moments_come_back_aware_and_in_utc(database: Database) -> None:
+    berlin = datetime(2026, 5, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    async with database.unit_of_work() as session:
+        row = await Probes(session).add(Probe(name="one", created_at=berlin))
+        identifier = row.id
+
+    async with database.session() as session:
+        read = await Probes(session).get(identifier)
+
+    assert read.created_at == berlin
+    assert read.created_at.tzinfo is UTC
+    assert read.updated_at.tzinfo is UTC
+
+
+async def test_a_moment_without_a_zone_is_refused(database: Database) -> None:
+    async with database.session() as session:
+        naive = datetime(2026, 5, 1)  # noqa: DTZ001 - the mistake under test
+        with pytest.raises(StatementError, match="has no time zone"):
+            await Probes(session).add(Probe(name="one", created_at=naive))
+
+
+async def test_foreign_keys_and_checks_are_not_hidden_as_conflicts(database: Database) -> None:
+    """A missing value is a mistake of the code: it stays what it is."""
+    async with database.session() as session:
+        with pytest.raises(IntegrityError):
+            await session.execute(text("INSERT INTO probe (name) VALUES ('x')"))
