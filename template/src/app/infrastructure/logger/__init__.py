@@ -8,7 +8,7 @@ from app.infrastructure.logger.context import (
     set_user,
 )
 from app.infrastructure.logger.levels import set_level
-from app.infrastructure.logger.redaction import register_secret
+from app.infrastructure.logger.secrets import register_secret
 from app.infrastructure.logger.setup import configure_logging
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from time import perf_counter
 from typing import Any
 
@@ -11,7 +12,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.infrastructure.logger.context import LogContext, enter, leave
 from app.infrastructure.logger.proxies import ClientAddress
 from app.infrastructure.logger.traceparent import (
-    format_traceparent,
     new_span_id,
     new_trace_id,
     parse_traceparent,
@@ -22,12 +22,20 @@ UNMATCHED = "<unmatched>"
 QUIET_PATHS = "/health"
 """Asked every few seconds by orchestrators: logged at DEBUG."""
 SERVER_ERROR = 500
+FORBIDDEN = 403
+CLIENT_GONE = 499
+"""The client did not wait for the answer: nginx's number, the standard has none."""
+HANDSHAKE = {"websocket.accept": 101, "websocket.http.response.start": SERVER_ERROR}
+"""What answers the opening of a WebSocket, with the status when the message has none."""
 LONGEST_AGENT = 300
 """Characters of the user agent that are kept."""
 
 
 class RequestLog:
-    """Opens the context of a request, returns its trace, and logs how it ended."""
+    """Opens the context of a request, returns its trace, and logs how it ended, once.
+
+    An error that nobody handled is logged by the API's edge; here it shows as status 500.
+    """
 
     def __init__(self, app: ASGIApp, addresses: ClientAddress) -> None:
         """Sit outside of everything that may log or answer."""
@@ -41,40 +49,49 @@ class RequestLog:
             return
         started = perf_counter()
         context = self._open(scope)
-        answer = format_traceparent(str(context.trace_id), str(context.span_id)).encode()
+        answer = (b"traceparent", (context.traceparent or "").encode())
         status = SERVER_ERROR
 
         async def send_traced(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"traceparent", answer)]
+            kind = message["type"]
+            if kind == "http.response.start" or kind in HANDSHAKE:
+                status = message.get("status") or HANDSHAKE[kind]
+                message["headers"] = [*(message.get("headers") or ()), answer]
+            elif kind == "websocket.close" and status == SERVER_ERROR:
+                status = FORBIDDEN  # closed before it was accepted: servers answer so
             await send(message)
 
         token = enter(context)
         try:
             await self._app(scope, receive, send_traced)
+        except CancelledError:
+            status = CLIENT_GONE
+            raise
         finally:
-            if scope["type"] == "http":
-                _log(scope, status, (perf_counter() - started) * 1000)
+            _log(scope, status, (perf_counter() - started) * 1000)
             leave(token)
 
     def _open(self, scope: Scope) -> LogContext:
-        trace = agent = forwarded = None
+        traces: list[bytes] = []
+        agent = forwarded = None
         for name, value in scope["headers"]:
             if name == b"traceparent":
-                trace = parse_traceparent(value)
+                traces.append(value)
             elif name == b"user-agent":
                 agent = value[:LONGEST_AGENT].decode("latin-1")
             elif name == b"x-forwarded-for":
                 text = value.decode("latin-1")
                 forwarded = f"{forwarded},{text}" if forwarded else text
         peer = scope["client"][0] if scope.get("client") else None
+        # Of two headers neither can be trusted to be the caller's.
+        parent = parse_traceparent(traces[0]) if len(traces) == 1 else None
         return LogContext(
-            trace_id=trace or new_trace_id(),
+            trace_id=parent.trace_id if parent else new_trace_id(),
             span_id=new_span_id(),
             client_address=self._addresses.resolve(peer, forwarded) if peer else None,
             user_agent=agent,
+            sampled=parent.sampled if parent else True,
         )
 
 
@@ -93,13 +110,13 @@ def route_template(scope: Scope) -> str:
 
 
 def _log(scope: Scope, status: int, duration_ms: float) -> None:
-    method: str = scope["method"]
+    method: str = scope.get("method", "WEBSOCKET")
     route = route_template(scope)
-    if status >= SERVER_ERROR:
-        # The cause has been logged as an error; counting it twice would mislead.
-        level = "WARNING"
+    if scope["path"].startswith(QUIET_PATHS):
+        level = "DEBUG"
     else:
-        level = "DEBUG" if scope["path"].startswith(QUIET_PATHS) else "INFO"
+        # A failure's cause has been logged as an error; counting it twice would mislead.
+        level = "INFO" if status < SERVER_ERROR else "WARNING"
     bound: dict[str, Any] = {
         "method": method,
         "route": route,

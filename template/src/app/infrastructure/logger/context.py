@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from app.infrastructure.logger.traceparent import format_traceparent
+
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
 
@@ -27,6 +29,15 @@ class LogContext:
     client_address: str | None = None
     """IP address of the client, as far as trusted proxies vouch for it."""
     user_agent: str | None = None
+    sampled: bool = True
+    """Whether the caller records the trace; passed on, on no line."""
+
+    @property
+    def traceparent(self) -> str | None:
+        """The W3C header to send along, None outside of a trace."""
+        if self.trace_id is None or self.span_id is None:
+            return None
+        return format_traceparent(self.trace_id, self.span_id, sampled=self.sampled)
 
 
 _current: ContextVar[LogContext] = ContextVar("log_context", default=LogContext())  # noqa: B039 - frozen
@@ -38,8 +49,12 @@ def current_context() -> LogContext:
 
 
 @contextmanager
-def bind_context(**changes: str | None) -> Iterator[LogContext]:
-    """Change the context for the block: who the user is, say."""
+def bind_context(**changes: Any) -> Iterator[LogContext]:
+    """Change fields of the context for the block, such as `user_id="7"`.
+
+    Raises:
+        TypeError: `LogContext` has no such field.
+    """
     token = _current.set(replace(_current.get(), **changes))
     try:
         yield _current.get()
@@ -48,7 +63,11 @@ def bind_context(**changes: str | None) -> Iterator[LogContext]:
 
 
 def set_user(user_id: str, role: str | None = None) -> None:
-    """Name the user of the running request, once it is known who it is."""
+    """Name the user of the running request, once it is known who it is.
+
+    It stays until the request ends, on the access line too; so call it in the request's own task,
+    such as in an `async` dependency.
+    """
     _current.set(replace(_current.get(), user_id=user_id, role=role))
 
 
@@ -75,19 +94,3 @@ def enter(context: LogContext) -> contextvars.Token[LogContext]:
 def leave(token: contextvars.Token[LogContext]) -> None:
     """Restore what was current before."""
     _current.reset(token)
-
-
-def fields(context: LogContext) -> dict[str, Any]:
-    """Return what is known, by name."""
-    return {
-        name: value
-        for name, value in (
-            ("trace_id", context.trace_id),
-            ("span_id", context.span_id),
-            ("user_id", context.user_id),
-            ("role", context.role),
-            ("client_address", context.client_address),
-            ("user_agent", context.user_agent),
-        )
-        if value is not None
-    }

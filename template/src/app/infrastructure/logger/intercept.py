@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from app.infrastructure.logger.outputs import complain
+
 if TYPE_CHECKING:
     from loguru import Record
 
@@ -19,15 +21,13 @@ class Intercept(logging.Handler):
     """Hands the standard library's records to loguru, under their own names."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass one record on."""
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError, KeyError):
-            # As logging itself does: a wrong call must not harm the code that makes it.
-            message = f"{record.msg} {record.args!r}"
+        """Pass one record on. As with logging itself, a wrong call harms nobody else."""
         level: str | int = record.levelname if record.levelname in KNOWN else record.levelno
         source = logger.opt(exception=record.exc_info).patch(partial(_take_origin, record))
-        source.log(level, "{}", message)
+        try:
+            source.log(level, "{}", record.getMessage())
+        except Exception as error:  # noqa: BLE001 - a message that does not fit its arguments
+            complain(error)
 
 
 def _take_origin(source: logging.LogRecord, record: Record) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[\d.]+))(?::\d{1,5})?")
+"""`[2001:db8::1]:80` and `192.0.2.1:80`; some proxies write the port too."""
 
 
 class ClientAddress:
@@ -31,10 +35,10 @@ class ClientAddress:
         for hop in reversed(forwarded.split(",")):
             if not self._is_trusted(address):
                 return address
-            candidate = hop.strip()
-            if _parse(candidate) is None:
+            candidate = _parse(hop.strip())
+            if candidate is None:
                 return address
-            address = candidate
+            address = str(candidate)
         return address
 
     def _look_up(self, text: str) -> bool:
@@ -43,7 +47,12 @@ class ClientAddress:
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    if match := _PORT.fullmatch(text):
+        text = match["six"] or match["four"]
     try:
-        return ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return None
+    # A socket that listens on both families shows IPv4 peers as ::ffff:192.0.2.1 (RFC 4291).
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

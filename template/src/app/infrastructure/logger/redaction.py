@@ -34,6 +34,15 @@ _QUOTED = (
 )
 _BARE = r"""(?:[^\s&"',;)}\]]|[,;)}\]](?=[^\s"',;)}\]]))+"""
 """Up to a space or `&`; punctuation counts unless it ends the word."""
+_PRIVATE_KEY = (
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----))*"
+    r"(?:-----END [A-Z0-9 ]{0,60}-----)?"
+)
+_ISSUED = (
+    r"(?<!\w)(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
+    r"|xox[a-z]-[\w-]{10,}|[sr]k_(?:live|test)_\w{10,}|sk-[\w-]{20,}|AIza[\w-]{30,})"
+)
+"""Keys whose issuers gave them a form: AWS, GitHub, GitLab, Slack, Stripe, OpenAI, Google."""
 
 
 def _basic(match: re.Match[str]) -> str:
@@ -50,11 +59,7 @@ _RULES = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
     for pattern, replacement in (
         # A private key: its body holds single hyphens at most.
-        (
-            r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----))*"
-            r"(?:-----END [A-Z0-9 ]{0,60}-----)?",
-            MASK,
-        ),
+        (_PRIVATE_KEY, MASK),
         # Headers whose whole value is secret.
         (rf"((?:cookie|authorization){_SEPARATOR})(?:{_QUOTED}|[^\r\n]+)", rf"\1{MASK}"),
         (rf"((?:{_WORDS}){_SEPARATOR})(?:{_QUOTED}|{_BARE})", rf"\1{MASK}"),
@@ -70,12 +75,7 @@ _RULES = tuple(
         (r"\b(bearer\s{1,4})(?!token\b)[\w.~+/=-]+", rf"\1{MASK}"),
         (r"\b(basic\s{1,4})([a-z0-9+/_-]{4,4096})={0,2}", _basic),
         (r"(?<![\w-])eyJ[\w-]{5,}(?:\.[\w-]*){1,4}", MASK),
-        (
-            r"(?<!\w)(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}"
-            r"|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}|[sr]k_(?:live|test)_\w{10,}|sk-[\w-]{20,}"
-            r"|AIza[\w-]{30,})",
-            MASK,
-        ),
+        (_ISSUED, MASK),
         # Positional parameters of a statement, as a database error shows them.
         (r"(\[parameters: )[^\r\n]+", rf"\1{MASK}]"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from app.core.settings import Bytes, Count, ModuleSettings
+from app.core.settings import Bytes, Count, ModuleSettings, Weakness
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 
@@ -76,3 +77,12 @@ class LoggerSettings(ModuleSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    def weaknesses(self) -> Iterator[Weakness]:
+        """See `ModuleSettings.weaknesses`."""
+        if any(network.prefixlen == 0 for network in self.trusted_proxies):
+            yield Weakness(
+                "TRUSTED_PROXIES",
+                "everybody may claim to be any client",
+                "TRUSTED_PROXIES=10.0.0.0/8 (the network of your load balancer)",
+            )

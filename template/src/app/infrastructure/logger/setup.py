@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from app.core.errors import ConfigurationError
 from app.core.module import Module
 from app.core.settings import AppSettings, SettingsBundle, load_settings
 from app.infrastructure.logger.formats import ConsoleFormatter, JsonFormatter, wants_colour
@@ -76,15 +78,23 @@ def _outputs(settings: LoggerSettings, app: AppSettings) -> list[logging.Handler
     output.setFormatter(JsonFormatter() if as_json else ConsoleFormatter(colour=colour))
     if settings.log_file is None:
         return [output]
-    settings.log_file.parent.mkdir(parents=True, exist_ok=True)
-    file = LogFile(
-        settings.log_file,
-        maxBytes=settings.log_file_size,
-        backupCount=settings.log_file_count,
-        encoding="utf-8",
-    )
+    return [output, _file(settings.log_file, settings)]
+
+
+def _file(path: Path, settings: LoggerSettings) -> logging.Handler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = LogFile(
+            path,
+            maxBytes=settings.log_file_size,
+            backupCount=settings.log_file_count,
+            encoding="utf-8",
+        )
+    except OSError as error:
+        message = f"LOG_FILE: {path} can't be written: {error.strerror}"
+        raise ConfigurationError(message) from error
     file.setFormatter(JsonFormatter())
-    return [output, file]
+    return file
 
 
 def _install() -> None:

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from loguru import logger
 
-from app.infrastructure.logger.formats import exception_text
-from app.infrastructure.logger.setup import configure_logging
+from app.infrastructure.logger.levels import levels
+from app.infrastructure.logger.lines import Line
+from app.infrastructure.logger.setup import configure_logging, pipeline
 
-if TYPE_CHECKING:
-    from loguru import Message
-
-LogLines = list[dict[str, Any]]
+LogLines = list[Line]
 
 
 @pytest.fixture
 def log_lines() -> Iterator[LogLines]:
-    """What is logged during the test: level, logger, message, exception and all bound fields."""
+    """What is logged during the test, each line as the JSON log has it.
+
+    A line is a dict: level, logger, message, exception, the context and all bound fields. Levels
+    changed with `set_level` are what they were again after the test.
+    """
     configure_logging()
     lines: LogLines = []
-
-    def keep(message: Message) -> None:
-        record = message.record
-        line = {"level": record["level"].name, "logger": record["name"], **record["extra"]}
-        line["message"] = record["message"]
-        if record["exception"]:
-            line["exception"] = exception_text(*record["exception"])
-        lines.append(line)
-
-    sink = logger.add(keep, level=0, format="{message}")
+    before = levels.by_name
+    pipeline.listeners.append(lines.append)
     yield lines
-    logger.remove(sink)
+    pipeline.listeners.remove(lines.append)
+    levels.replace(before)
