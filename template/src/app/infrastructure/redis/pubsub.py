@@ -109,7 +109,11 @@ class PubSub:
                 failures += 1
                 gap = True
                 continue
-            if raw is None or raw["type"] != "message":
+            if raw is None:
+                continue
+            if raw["type"] != "message":
+                # Confirmed again: redis-py has reconnected and subscribed by itself.
+                gap = gap or raw["type"] == "subscribe"
                 continue
             try:
                 data = adapter.validate_json(raw["data"])
