@@ -21,7 +21,7 @@ from app.core.errors import ConfigurationError
 from app.core.lifecycle import Lifecycle
 from app.core.settings import load_settings
 from app.infrastructure.redis import KeySpace, Locks, PubSub
-from app.infrastructure.redis.client import build_client
+from app.infrastructure.redis.client import build_client, close_client
 from app.infrastructure.redis.embedded import binary
 from app.infrastructure.redis.module import module
 from app.infrastructure.redis.settings import RedisSettings
@@ -122,7 +122,7 @@ async def test_a_primary_that_sentinels_name(
     client = build_client(settings, settings.address, "test")
 
     await use(client)
-    await client.aclose()
+    await close_client(client)
 
 
 async def test_a_wrong_password_keeps_the_service_from_starting(

@@ -59,3 +59,11 @@ def build_client(settings: RedisSettings, address: Address, name: str) -> Redis:
         return Redis(unix_socket_path=address.path, **options)
     host, port = address.hosts[0]
     return Redis(host=host, port=port, **options)
+
+
+async def close_client(client: Redis) -> None:
+    """Close all connections, those to the Sentinels included, which redis-py leaves open."""
+    await client.aclose()
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    for sentinel in manager.sentinels if manager else ():
+        await sentinel.aclose()

@@ -13,7 +13,7 @@ from app.core.errors import ConfigurationError
 from app.core.module import Module
 from app.core.settings import AppSettings
 from app.infrastructure.redis.address import Address, Mode
-from app.infrastructure.redis.client import build_client
+from app.infrastructure.redis.client import build_client, close_client
 from app.infrastructure.redis.embedded import EmbeddedServer
 from app.infrastructure.redis.health import REDIS_CHECK
 from app.infrastructure.redis.keys import KeySpace
@@ -83,7 +83,7 @@ async def start(container: AsyncContainer) -> None:
 
 async def stop(container: AsyncContainer) -> None:
     """Close all connections, then leave the embedded server."""
-    await (await container.get(Redis)).aclose()
+    await close_client(await container.get(Redis))
     (await container.get(Server)).stop()
 
 
