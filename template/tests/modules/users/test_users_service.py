@@ -21,7 +21,7 @@ from app.modules.users.service import UserService
 
 
 def events(lines: LogLines) -> list[str]:
-    return [str(line["message"]) for line in lines if "user_id" in line]
+    return [str(line["message"]) for line in lines if "event" in line]
 
 
 async def test_the_password_is_kept_as_an_argon2id_hash(

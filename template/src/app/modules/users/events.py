@@ -33,4 +33,4 @@ class UserDeleted(UserEvent):
 
 def record(event: UserEvent) -> None:
     """Write the event to the log; called after the commit, so it tells only of what lasts."""
-    logger.bind(**event.model_dump(mode="json")).info("{}", type(event).__name__)
+    logger.bind(event=event.model_dump(mode="json")).info("{}", type(event).__name__)
