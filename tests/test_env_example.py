@@ -1,4 +1,4 @@
-"""`.env.example` holds every setting of the service it is in, and the lists it is made of are fresh."""
+"""`.env.example` holds every setting of its service, and the lists it is made of are fresh."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 
 import pytest
 from httpx2 import AsyncClient, Response
+
 from tests.api.conftest import Serve
 
 PAGE = "https://shop.example"

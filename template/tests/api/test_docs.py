@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import pytest
 from httpx2 import AsyncClient
+
 from tests.api.conftest import Serve
 
 PATHS = ("/docs", "/openapi.json")

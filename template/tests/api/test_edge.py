@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from httpx2 import AsyncClient
 from starlette.types import ASGIApp, Receive, Scope, Send
-from tests.api.conftest import Serve
 
 from app.core.module import Layer, MiddlewareSpec, Module
+from tests.api.conftest import Serve
 
 TOO_LARGE = "/problems/content-too-large"
 JSON = {"content-type": "application/json"}

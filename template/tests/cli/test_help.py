@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Run, environment
 
 from app.cli.groups import declared_groups
 from app.core.errors import ConfigurationError
 from app.core.folders import module_folders
+from tests.cli.conftest import Run, environment
 
 HEAVY = {"fastapi", "pydantic", "sqlalchemy", "alembic", "redis", "dishka", "uvicorn", "loguru"}
 SHOW_HELP = """

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.cli.conftest import Run
-
 from app.core.discovery import discover
+from tests.cli.conftest import Run
 
 STRONG = {
     "DATABASE_URL": "postgresql://shop:4f1d9c2b7a6e5f3081b2@db/shop",

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import PROJECT, Run, environment
 
 from app.cli.scaffolding import guess_singular
+from tests.cli.conftest import PROJECT, Run, environment
 
 PARTS = ("src", "tests", "migrations", "ruff.toml", "mypy.ini", "pytest.ini")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+
 from tests.cli.conftest import Run, environment
 
 PATIENCE = 30.0

@@ -105,7 +105,8 @@ class Server(uvicorn.Server):
         self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
 
     def _readiness(self) -> Readiness | None:
-        found: Readiness | None = getattr(self.config.loaded_app.state, "readiness", None)
+        app: Any = self.config.loaded_app
+        found: Readiness | None = getattr(app.state, "readiness", None)
         return found if self.started else None
 
     async def on_tick(self, counter: int) -> bool:

@@ -13,9 +13,11 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the present moment, timezone-aware, in UTC."""
+        ...
 
     def monotonic(self) -> float:
         """Return seconds since an arbitrary moment; never goes back. For durations."""
+        ...
 
 
 class SystemClock:

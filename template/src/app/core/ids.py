@@ -13,6 +13,7 @@ class IdFactory(Protocol):
 
     def __call__(self) -> UUID:
         """Return a new identifier, different from every other."""
+        ...
 
 
 def new_id() -> UUID:

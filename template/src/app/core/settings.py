@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -156,11 +156,12 @@ def load_settings(modules: Iterable[Module]) -> SettingsBundle:
     Raises:
         ConfigurationError: lists every variable that is missing or not acceptable, in one message.
     """
+    sources: dict[str, Any] = {"_env_file": env_file()}
     loaded: dict[type[ModuleSettings], ModuleSettings] = {}
     problems: list[str] = []
     for cls in settings_classes(modules):
         try:
-            loaded[cls] = cls(_env_file=env_file())
+            loaded[cls] = cls(**sources)
         except ValidationError as error:
             problems += [_describe(cls, item) for item in error.errors(include_url=False)]
         except SettingsError as error:

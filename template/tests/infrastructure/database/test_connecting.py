@@ -82,9 +82,7 @@ def test_a_cancelled_attempt_lets_the_next_one_through() -> None:
 
 @pytest.fixture
 async def unreachable() -> AsyncIterator[Database]:
-    settings = DatabaseSettings(
-        _env_file=None, database_url=SecretStr(UNREACHABLE), db_circuit_failures=2
-    )
+    settings = DatabaseSettings(database_url=SecretStr(UNREACHABLE), db_circuit_failures=2)
     database = Database.from_settings(settings, app_settings(), ManualClock())
     yield database
     await database.dispose()
@@ -108,7 +106,6 @@ async def test_after_failures_nobody_tries_any_more(unreachable: Database) -> No
 
 async def test_all_connections_in_use_is_a_503(database: Database) -> None:
     settings = DatabaseSettings(
-        _env_file=None,
         database_url=SecretStr(database.engine.url.render_as_string(hide_password=False)),
         db_pool_size=1,
         db_pool_overflow=0,
@@ -140,11 +137,11 @@ async def test_a_server_that_goes_away_and_returns_is_used_again(
 ) -> None:
     if not each_url.startswith("postgresql"):
         pytest.skip("SQLite has no server")
-    settings = DatabaseSettings(_env_file=None, database_url=SecretStr(each_url))
+    settings = DatabaseSettings(database_url=SecretStr(each_url))
     database = Database.from_settings(settings, app_settings(), ManualClock())
     await ask(database)
     killer = Database.from_settings(
-        DatabaseSettings(_env_file=None, database_url=SecretStr(postgres_url)),
+        DatabaseSettings(database_url=SecretStr(postgres_url)),
         app_settings(),
         ManualClock(),
     )

@@ -10,7 +10,6 @@ import pytest
 from dishka import Provider, Scope
 from pydantic import SecretStr
 from sqlalchemy import select
-from tests.infrastructure.database.conftest import Probe
 
 from app.core.clock import ManualClock, SystemClock
 from app.core.container import build_container
@@ -21,6 +20,7 @@ from app.infrastructure.database import Base, Database, ReadOnlyError, read_only
 from app.infrastructure.database.health import check
 from app.infrastructure.database.module import module
 from app.infrastructure.database.testing import app_settings, database_settings
+from tests.infrastructure.database.conftest import Probe
 
 UNREACHABLE = "postgresql://nobody:secret@127.0.0.1:1/none"
 

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.infrastructure.database.conftest import Probe
 
 from app.infrastructure.database import (
     Database,
@@ -15,6 +14,7 @@ from app.infrastructure.database import (
     after_commit,
     transaction_with_retry,
 )
+from tests.infrastructure.database.conftest import Probe
 
 
 async def add_rows(database: Database, *names: str) -> None:

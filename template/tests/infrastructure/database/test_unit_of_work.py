@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, StatementError
-from tests.infrastructure.database.conftest import Probe
 
 from app.infrastructure.database import (
     Database,
@@ -18,6 +17,7 @@ from app.infrastructure.database import (
     after_commit,
     transaction,
 )
+from tests.infrastructure.database.conftest import Probe
 
 
 class Probes(Repository[Probe]):

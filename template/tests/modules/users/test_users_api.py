@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from httpx2 import AsyncClient, Response
+
 from tests.modules.users.conftest import PASSWORD, MakeUser
 
 ADA = {"name": "Ada Lovelace", "email": "ada@example.com", "password": PASSWORD}

@@ -7,7 +7,6 @@ from dishka import AsyncContainer
 from httpx2 import AsyncClient
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.modules.users.conftest import PASSWORD, MakeUser
 
 from app.core.discovery import discover
 from app.core.settings import Environment
@@ -18,6 +17,7 @@ from app.modules.users.repository import UserRepository
 from app.modules.users.schemas import UserCreate
 from app.modules.users.seeds import NAMES
 from app.modules.users.service import UserService
+from tests.modules.users.conftest import PASSWORD, MakeUser
 
 
 def events(lines: LogLines) -> list[str]:

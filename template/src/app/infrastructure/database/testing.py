@@ -39,14 +39,12 @@ EMBEDDED = "embedded"
 
 def database_settings(url: str) -> DatabaseSettings:
     """Return settings for a test database, made for few connections."""
-    return DatabaseSettings(
-        _env_file=None, database_url=SecretStr(url), db_host=None, db_pool_size=2
-    )
+    return DatabaseSettings(database_url=SecretStr(url), db_host=None, db_pool_size=2)
 
 
 def app_settings() -> AppSettings:
     """Return the service's settings as tests see them."""
-    return AppSettings(_env_file=None)
+    return AppSettings()
 
 
 async def _on_server(server: URL, statement: str) -> None:

@@ -47,7 +47,7 @@ def redis_url() -> Iterator[str]:
 @pytest.fixture
 def redis_settings(redis_url: str) -> RedisSettings:
     """Settings for the tests' server."""
-    return RedisSettings(_env_file=None, redis_url=SecretStr(redis_url))
+    return RedisSettings(redis_url=SecretStr(redis_url))
 
 
 @pytest.fixture
