@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts import processes, servers
@@ -31,8 +32,8 @@ SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[str]]] = {
 """The variable that tells tests of a server, and what starts one."""
 PATIENCE = 10.0
 """Seconds. An embedded server ends by itself a moment after its last user."""
-SUMMARY = "=== "
-"""What pytest's closing line begins with."""
+SUMMARY = re.compile(r"=+ (.*\bin [\d.]+s.*) =+$")
+"""Pytest's closing line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +44,14 @@ class Check:
     title: str
     commands: Sequence[Sequence[str]]
     cwd: Path = ROOT
+    env: Mapping[str, str] = field(default_factory=dict)
     needs: Sequence[str] = ()
     """Variables of `SERVERS` that are passed on; without the server the step is skipped."""
 
 
 def pytest(*words: str) -> list[str]:
     """Return the command that runs pytest on `WORKERS` processes, caches kept out of the tree."""
-    options = ["-q", "-n", WORKERS, "-o", f"cache_dir={CACHE / 'pytest'}"]
+    options = ["-n", WORKERS, "-o", f"cache_dir={CACHE / 'pytest'}"]
     return ["python", "-m", "pytest", *options, *words]
 
 
@@ -83,6 +85,7 @@ CHECKS = (
         title="import contracts: the payload",
         cwd=PAYLOAD,
         commands=[["lint-imports", "--cache-dir", str(CACHE / "import-linter")]],
+        env={"PYTHONPATH": "src"},
     ),
     Check(
         name="payload",
@@ -179,11 +182,12 @@ def perform(check: Check, env: Mapping[str, str], outcome: Outcome) -> None:
         code, lines = processes.run(
             [VENV / "bin" / command[0], *command[1:]], cwd=check.cwd, env=env
         )
-        outcome.note = next((line for line in reversed(lines) if line.startswith(SUMMARY)), "")
+        closing = (found[1] for line in reversed(lines) if (found := SUMMARY.match(line)))
+        outcome.note = next(closing, outcome.note)
         if code != 0:
             failed.append(f"`{' '.join(command[:3])}` exits {code}")
     if failed:
-        raise CommandError("; ".join([*failed, outcome.note.strip("= ")]).rstrip("; "))
+        raise CommandError("; ".join([*failed, outcome.note]).rstrip("; "))
 
 
 def run_checks(steps: Steps, checks: Sequence[Check], temporary: Path) -> None:
@@ -195,7 +199,8 @@ def run_checks(steps: Steps, checks: Sequence[Check], temporary: Path) -> None:
             lacking = [missing[name] for name in check.needs if name in missing]
             if lacking and not urls:
                 continue
-            env = environment(temporary) | {n: urls[n] for n in check.needs if n in urls}
+            given = {name: urls[name] for name in check.needs if name in urls}
+            env = {**environment(temporary), **check.env, **given}
             with contextlib.suppress(CommandError), steps.step(check.title) as outcome:
                 perform(check, env, outcome)
 
