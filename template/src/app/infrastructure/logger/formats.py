@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+from collections.abc import Callable
 
 from pythonjsonlogger.orjson import OrjsonFormatter
 
@@ -24,25 +24,19 @@ HIDDEN = frozenset((*BASE, *CONTEXT, "method", "route", "status", "duration_ms")
 INDENT = "    "
 
 
-class JsonFormatter(OrjsonFormatter):
-    """One flat object a line: what was bound stands beside the message."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the text of a record that carries its `line`."""
-        return self.serialize_log_record(_line(record))
+to_json: Callable[[Line], str] = OrjsonFormatter().serialize_log_record
+"""One flat object a line: what was bound stands beside the message."""
 
 
-class ConsoleFormatter(logging.Formatter):
+class Console:
     """A line of text; a traceback follows, indented, so that it can't pass for a line."""
 
     def __init__(self, *, colour: bool) -> None:
         """Write with or without colours."""
-        super().__init__()
         self._colour = colour
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the text of a record that carries its `line`."""
-        line = _line(record)
+    def __call__(self, line: Line) -> str:
+        """Return the text of a line."""
         trace = str(line.get("trace_id", ""))[:8]
         bound = "".join(f" {k}={v!r}" for k, v in line.items() if k not in HIDDEN)
         parts = (
@@ -63,11 +57,6 @@ class ConsoleFormatter(logging.Formatter):
 def wants_colour(*, terminal: bool) -> bool:
     """Tell whether to colour the output: on a terminal, unless `NO_COLOR` is set (no-color.org)."""
     return terminal and not os.environ.get("NO_COLOR")
-
-
-def _line(record: logging.LogRecord) -> Line:
-    line: Line = record.__dict__["line"]
-    return line
 
 
 def _indent(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Mapping
 from dataclasses import fields
@@ -35,22 +34,29 @@ LARGEST_INTEGER = 2**63
 """Beyond it neither orjson nor most readers of JSON keep the value."""
 
 
-def make_line(record: logging.LogRecord) -> Line:
-    """Return the fields of a record that came through loguru, flat, in the order they are shown."""
-    when = datetime.fromtimestamp(record.created, UTC)
+def make_line(
+    created: float, level: str, logger: str, message: str, extra: Mapping[str, Any]
+) -> Line:
+    """Return the fields of a line, flat, in the order they are shown.
+
+    Args:
+        created: seconds since the epoch.
+        level: its name.
+        logger: name of the module that logs.
+        message: as the code wrote it.
+        extra: what was bound.
+    """
+    when = datetime.fromtimestamp(created, UTC)
     line: Line = {
         "timestamp": f"{when.isoformat(timespec='milliseconds')[:-6]}Z",
-        "level": record.levelname,
-        "logger": clean_word(record.name),
-        "message": clean_text(record.msg),
+        "level": level,
+        "logger": clean_word(logger),
+        "message": clean_text(message),
     }
     _add_context(line, current_context())
-    extra: dict[str, Any] = getattr(record, "extra", {})
     for key, value in extra.items():
         name = clean_word(str(key))
         line[f"{name}_" if name in RESERVED else name] = clean(name, value)
-    if record.exc_info and record.exc_info[0]:
-        line["exception"] = exception_text(*record.exc_info)
     return line
 
 

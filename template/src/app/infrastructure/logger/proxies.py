@@ -46,6 +46,7 @@ class ClientAddress:
         return address is not None and any(address in network for network in self._networks)
 
 
+@lru_cache(maxsize=1024)
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     if match := _PORT.fullmatch(text):
         text = match["six"] or match["four"]

@@ -15,7 +15,7 @@ from functools import lru_cache
 MASK = "***"
 
 _WORDS = (
-    r"passw(?:or)?d|passphrase|secret|token|authorization|cookie|credential"
+    r"passw(?:or)?d|passphrase|secret|token|authorization|cookie|credential|signature"
     r"|(?:api|access|private|signing|encryption|master)[_-]?key|session[_-]?id"
     r"|(?<![a-z0-9])(?:pwd|pass|dsn|jwt|otp|csrf|xsrf|sid)(?![a-z0-9])"
 )
@@ -32,8 +32,8 @@ _QUOTED = (
     r"""b?"(?:[^"\\]|\\.)*"?|b?'(?:[^'\\]|\\.)*'?"""
     r"""|\\+"(?:[^"\\]|\\(?!"))*\\*"?"""  # JSON inside of a string of JSON
 )
-_BARE = r"""(?:[^\s&"',;)}\]]|[,;)}\]](?=[^\s"',;)}\]]))+"""
-"""Up to a space or `&`; punctuation counts unless it ends the word."""
+_BARE = r"""\{[^{}]*\}?|\[[^\[\]]*\]?|(?:[^\s&"',;)}\]]|[,;)}\]](?=[^\s"',;)}\]]))+"""
+"""A flat list or object; or up to a space or `&`: punctuation counts unless it ends the word."""
 _PRIVATE_KEY = (
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----))*"
     r"(?:-----END [A-Z0-9 ]{0,60}-----)?"
@@ -66,7 +66,7 @@ _RULES = tuple(
         # A name and its value as a pair: `(b'x-api-key', b'…')`.
         (rf"((?:{_WORDS})[\w-]{{0,40}}[\"']\s{{0,2}},\s{{0,2}})(?:{_QUOTED})", rf"\1{MASK}"),
         (
-            r"([?&](?:code|key|sig|signature|state|auth|x-amz-[\w-]{1,40})=)[^&\s\"'#]+",
+            r"([?&](?:code|key|sig|state|auth|x-amz-[\w-]{1,40})=)[^&\s\"'#]+",
             rf"\1{MASK}",
         ),
         # The password of a URL may hold any character but a space; a port is none.

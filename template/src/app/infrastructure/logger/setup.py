@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -12,10 +10,10 @@ from loguru import logger
 from app.core.errors import ConfigurationError
 from app.core.module import Module
 from app.core.settings import AppSettings, SettingsBundle, load_settings
-from app.infrastructure.logger.formats import ConsoleFormatter, JsonFormatter, wants_colour
+from app.infrastructure.logger.formats import Console, to_json, wants_colour
 from app.infrastructure.logger.intercept import route_everything
 from app.infrastructure.logger.levels import DEFAULT, level_number, levels
-from app.infrastructure.logger.outputs import LogFile, Pipeline, StandardOutput
+from app.infrastructure.logger.outputs import LogFile, Output, Pipeline, StandardOutput
 from app.infrastructure.logger.secrets import register_settings
 from app.infrastructure.logger.settings import LogFormat, LoggerSettings
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from loguru import Record
 
 QUIET = {
+    "aiosqlite": "INFO",  # below: the parameters of every statement
     "alembic": "WARNING",
     "asyncio": "WARNING",
     "httpx2": "WARNING",
@@ -59,42 +58,32 @@ def configure_logging(settings: SettingsBundle | None = None) -> None:
         settings = load_settings((own,))
     register_settings(settings)
     chosen = (settings.get(LoggerSettings), settings.get(AppSettings))
-    if _State.configured == chosen:
-        return
-    pipeline.replace(*_outputs(*chosen))
-    _State.configured = chosen
-    levels.on_change = _install
-    wanted = {**QUIET, **chosen[0].log_levels, DEFAULT: chosen[0].log_level}
-    levels.replace({name: level_number(level) for name, level in wanted.items()})
+    if _State.configured != chosen:
+        pipeline.replace(*_outputs(*chosen))
+        _State.configured = chosen
+        levels.on_change = _install
+        wanted = {**QUIET, **chosen[0].log_levels, DEFAULT: chosen[0].log_level}
+        levels.replace({name: level_number(level) for name, level in wanted.items()})
+    # Each time: a server may have installed handlers of its own since.
     route_everything()
 
 
-def _outputs(settings: LoggerSettings, app: AppSettings) -> list[logging.Handler]:
+def _outputs(settings: LoggerSettings, app: AppSettings) -> list[Output]:
     as_json = settings.log_format is LogFormat.JSON or (
         settings.log_format is LogFormat.AUTO and app.app_env.is_deployed
     )
-    output = StandardOutput()
-    colour = wants_colour(terminal=sys.stdout.isatty())
-    output.setFormatter(JsonFormatter() if as_json else ConsoleFormatter(colour=colour))
-    if settings.log_file is None:
+    console = Console(colour=wants_colour(terminal=sys.stdout.isatty()))
+    output = StandardOutput(to_json if as_json else console)
+    path = settings.log_file
+    if path is None:
         return [output]
-    return [output, _file(settings.log_file, settings)]
-
-
-def _file(path: Path, settings: LoggerSettings) -> logging.Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = LogFile(
-            path,
-            maxBytes=settings.log_file_size,
-            backupCount=settings.log_file_count,
-            encoding="utf-8",
-        )
+        size, count = settings.log_file_size, settings.log_file_count
+        return [output, LogFile(to_json, path, size=size, count=count)]
     except OSError as error:
         message = f"LOG_FILE: {path} can't be written: {error.strerror}"
         raise ConfigurationError(message) from error
-    file.setFormatter(JsonFormatter())
-    return file
 
 
 def _install() -> None:
