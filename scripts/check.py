@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, field
 from pathlib import Path
 
 from scripts import processes, servers
@@ -47,6 +47,8 @@ class Check:
     env: Mapping[str, str] = field(default_factory=dict)
     needs: Sequence[str] = ()
     """Variables of `SERVERS` that are passed on; without the server the step is skipped."""
+    uses: Mapping[str, str] = field(default_factory=dict)
+    """Further variables that get the URL of a server when it runs: by name, that of `SERVERS`."""
 
 
 def pytest(*words: str) -> list[str]:
@@ -92,6 +94,7 @@ CHECKS = (
         title="payload tests: SQLite and embedded Valkey",
         cwd=PAYLOAD,
         commands=[pytest()],
+        uses={"TEST_POSTGRES_URL": "TEST_DATABASE_URL"},
     ),
     Check(
         name="servers",
@@ -104,6 +107,7 @@ CHECKS = (
         name="template",
         title="template tests",
         commands=[pytest("--dist", "loadgroup", "--durations", "15")],
+        uses={"TEST_POSTGRES_URL": "TEST_DATABASE_URL"},
     ),
 )
 
@@ -192,7 +196,7 @@ def perform(check: Check, env: Mapping[str, str], outcome: Outcome) -> None:
 
 def run_checks(steps: Steps, checks: Sequence[Check], temporary: Path) -> None:
     """Start the servers the checks need, run each check, stop the servers."""
-    needed = sorted({name for check in checks for name in check.needs})
+    needed = sorted({name for check in checks for name in (*check.needs, *check.uses.values())})
     with contextlib.ExitStack() as stack:
         urls, missing = start_servers(stack, steps, temporary, needed)
         for check in checks:

