@@ -162,15 +162,23 @@ def log_by_mistake(planted: Planted, environment: dict[str, str]) -> None:
     for value in environment.values():
         logger.info("by mistake {}", value)
     texts = [
-        f"amqp://guest:{planted()}@mq:5672/%2F", f"mongodb+srv://u:{planted('{}/x@')}@h/x",
-        f"connect host=db user=x password={planted()} dbname=y", f"--db-password={planted()}",
-        f"Server=x;Pwd={planted()};Encrypt=yes", f"set-cookie: sid={planted()}; HttpOnly",
-        f"export AWS_SECRET_ACCESS_KEY={planted()}", f"job send(token='{planted()}', to='x')",
-        f"https://{planted()}@git.example.org", f"session_id: {planted()}",
+        f"amqp://guest:{planted()}@mq:5672/%2F",
+        f"mongodb+srv://u:{planted('{}/x@')}@h/x",
+        f"https://{planted()}@git.example.org",
+        f"/callback?code={planted()}&state={planted()}",
+        f"connect host=db user=x password={planted()} dbname=y",
+        f"Server=x;Pwd={planted()};Encrypt=yes",
+        f"--db-password={planted()}",
+        f"password => {planted()}",
+        f"session_id: {planted()}",
+        f"set-cookie: sid={planted()}; HttpOnly",
+        f"export AWS_SECRET_ACCESS_KEY={planted()}",
+        f"job send(token='{planted()}', to='x')",
+        f"Private_Key : '{planted()}'",
         f"-----BEGIN PRIVATE KEY-----\n{planted()}\n-----END PRIVATE KEY-----",
-        f"--api-key {planted.jwt()}", f"/callback?code={planted()}&state={planted()}", f"glpat-{planted()}", f"Private_Key : '{planted()}'",
-        f"password => {planted()}", f"ghp_{planted()}", f"sk_live_{planted()}", f"xoxb-{planted()}", f"jwt {planted.jwt()}",
-    ]  # fmt: skip
+        *(f"key {issuer}{planted()}" for issuer in ("ghp_", "sk_live_", "xoxb-", "glpat-")),
+        f"jwt {planted.jwt()}",
+    ]
     for number, text in enumerate(texts, 20):
         logger.info("by mistake {} {}", number, text)
         logging.getLogger("library").info("by mistake %s", text)

@@ -44,7 +44,7 @@ def log_failure(text: str) -> None:
 
 
 def named(name: str) -> Any:
-    return logger.patch(lambda record: record.update(name=name))
+    return logger.patch(lambda record: record.update({"name": name}))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ Every repetition is bounded or can't be retried: no input makes a rule take quad
 
 from __future__ import annotations
 
-import binascii
 import re
 from base64 import b64decode
 from functools import lru_cache
@@ -25,7 +24,7 @@ _TRIGGER = re.compile(
     ":|=|',|\",|eyj|bearer|basic|-----b|akia|asia|ghp_|gho_|ghu_|ghs_|ghr_|github_pat_|glpat-|xox"
     "|sk_|rk_|sk-|aiza"
 )
-"""What every rule needs at least, in lower case: literals only, which `re` finds fastest."""
+"""What any rule needs at least, in lower case: literals only, which `re` finds fastest."""
 
 _SEPARATOR = r"""[\w-]{0,40}\\{0,3}["']?\s{0,4}(?:=>|[:=])\s{0,4}"""
 _QUOTED = (
@@ -50,36 +49,55 @@ def _basic(match: re.Match[str]) -> str:
     text = match[2]
     try:
         plain = b64decode(text + "=" * (-len(text) % 4))
-    except binascii.Error:
+    except ValueError:
         return match[0]
     return f"{match[1]}{MASK}" if b":" in plain else match[0]
 
 
+_WORD_HINTS = (
+    "pass", "secret", "token", "authorization", "cookie", "credential", "signature", "key",
+    "session", "pwd", "dsn", "jwt", "otp", "csrf", "xsrf", "sid",
+)  # fmt: skip
+_ISSUED_HINTS = ("akia", "asia", "gh", "glpat-", "xox", "k_live_", "k_test_", "sk-", "aiza")
 _RULES = tuple(
-    (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
-    for pattern, replacement in (
+    (hints, re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
+    for hints, pattern, replacement in (
         # A private key: its body holds single hyphens at most.
-        (_PRIVATE_KEY, MASK),
+        (("-----begin",), _PRIVATE_KEY, MASK),
         # Headers whose whole value is secret.
-        (rf"((?:cookie|authorization){_SEPARATOR})(?:{_QUOTED}|[^\r\n]+)", rf"\1{MASK}"),
-        (rf"((?:{_WORDS}){_SEPARATOR})(?:{_QUOTED}|{_BARE})", rf"\1{MASK}"),
-        # A name and its value as a pair: `(b'x-api-key', b'…')`.
-        (rf"((?:{_WORDS})[\w-]{{0,40}}[\"']\s{{0,2}},\s{{0,2}})(?:{_QUOTED})", rf"\1{MASK}"),
         (
+            ("cookie", "authorization"),
+            rf"((?:cookie|authorization){_SEPARATOR})(?:{_QUOTED}|[^\r\n]+)",
+            rf"\1{MASK}",
+        ),
+        (_WORD_HINTS, rf"((?:{_WORDS}){_SEPARATOR})(?:{_QUOTED}|{_BARE})", rf"\1{MASK}"),
+        # A name and its value as a pair: `(b'x-api-key', b'…')`.
+        (
+            ("',", '",'),
+            rf"((?:{_WORDS})[\w-]{{0,40}}[\"']\s{{0,2}},\s{{0,2}})(?:{_QUOTED})",
+            rf"\1{MASK}",
+        ),
+        (
+            ("?", "&"),
             r"([?&](?:code|key|sig|state|auth|x-amz-[\w-]{1,40})=)[^&\s\"'#]+",
             rf"\1{MASK}",
         ),
         # The password of a URL may hold any character but a space; a port is none.
-        (r"(://[^\s/@:]{0,256}:)(?!\d{1,5}[/?#])[^\s\"]{1,1024}@", rf"\1{MASK}@"),
-        (r"(://)[^\s/@:\"]{16,256}@", rf"\1{MASK}@"),
-        (r"\b(bearer\s{1,4})(?!token\b)[\w.~+/=-]+", rf"\1{MASK}"),
-        (r"\b(basic\s{1,4})([a-z0-9+/_-]{4,4096})={0,2}", _basic),
-        (r"(?<![\w-])eyJ[\w-]{5,}(?:\.[\w-]*){1,4}", MASK),
-        (_ISSUED, MASK),
+        (
+            ("://",),
+            r"(://[^\s/@:]{0,256}:)(?!\d{1,5}[/?#])[^\s\"]{1,1024}@",
+            rf"\1{MASK}@",
+        ),
+        (("://",), r"(://)[^\s/@:\"]{16,256}@", rf"\1{MASK}@"),
+        (("bearer",), r"\b(bearer\s{1,4})(?!token\b)[\w.~+/=-]+", rf"\1{MASK}"),
+        (("basic",), r"\b(basic\s{1,4})([a-z0-9+/_-]{4,4096})={0,2}", _basic),
+        (("eyj",), r"(?<![\w-])eyJ[\w-]{5,}(?:\.[\w-]*){1,4}", MASK),
+        (_ISSUED_HINTS, _ISSUED, MASK),
         # Positional parameters of a statement, as a database error shows them.
-        (r"(\[parameters: )[^\r\n]+", rf"\1{MASK}]"),
+        (("[parameters: ",), r"(\[parameters: )[^\r\n]+", rf"\1{MASK}]"),
     )
 )
+"""What must occur in the lower-cased text, what to look for, and what to write instead."""
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
     "\u2028\u2029"  # break lines in some viewers
@@ -113,10 +131,14 @@ def redact(text: str) -> str:
     """Return the text with secrets masked."""
     if known.pattern is not None:
         text = known.pattern.sub(MASK, text)
-    if _TRIGGER.search(text.lower()) is None:
+    lowered = text.lower()
+    if _TRIGGER.search(lowered) is None:
         return text
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
+    for hints, pattern, replacement in _RULES:
+        for hint in hints:
+            if hint in lowered:
+                text = pattern.sub(replacement, text)
+                break
     return text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -50,6 +50,7 @@ def _secrets(value: Any) -> Iterator[str]:
         yield value.get_secret_value().decode("utf-8", "replace")
     elif isinstance(value, Mapping):
         yield from _secrets(list(value.values()))
-    elif isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        # Not anything iterable: an IP network of TRUSTED_PROXIES yields millions of addresses.
         for item in value:
             yield from _secrets(item)
