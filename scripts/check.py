@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts import processes, servers
@@ -26,10 +26,10 @@ from scripts.tools import CACHE, ROOT, VENV, ensure_environment, ensure_uv
 PAYLOAD = ROOT / "template"
 WORKERS = os.environ.get("WORKERS", "2")
 SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[str]]] = {
-    "TEST_DATABASE_URL": servers.postgres,
-    "TEST_REDIS_URL": servers.redis,
+    "PostgreSQL": servers.postgres,
+    "Redis": servers.redis,
 }
-"""The variable that tells tests of a server, and what starts one."""
+"""What starts each."""
 PATIENCE = 10.0
 """Seconds. An embedded server ends by itself a moment after its last user."""
 SUMMARY = re.compile(r"=+ (.*\bin [\d.]+s.*) =+$")
@@ -45,10 +45,10 @@ class Check:
     commands: Sequence[Sequence[str]]
     cwd: Path = ROOT
     env: Mapping[str, str] = field(default_factory=dict)
-    needs: Sequence[str] = ()
-    """Variables of `SERVERS` that are passed on; without the server the step is skipped."""
-    uses: Mapping[str, str] = field(default_factory=dict)
-    """Further variables that get the URL of a server when it runs: by name, that of `SERVERS`."""
+    servers: Mapping[str, str] = field(default_factory=dict)
+    """The variables that get the URL of a server of `SERVERS`, when it can be had."""
+    only_with_servers: bool = False
+    """Whether the step is skipped when none of them can be had."""
 
 
 def pytest(*words: str) -> list[str]:
@@ -94,20 +94,21 @@ CHECKS = (
         title="payload tests: SQLite and embedded Valkey",
         cwd=PAYLOAD,
         commands=[pytest()],
-        uses={"TEST_POSTGRES_URL": "TEST_DATABASE_URL"},
+        servers={"TEST_POSTGRES_URL": "PostgreSQL"},
     ),
     Check(
         name="servers",
         title="payload tests: PostgreSQL and Redis servers",
         cwd=PAYLOAD,
         commands=[pytest()],
-        needs=["TEST_DATABASE_URL", "TEST_REDIS_URL"],
+        servers={"TEST_DATABASE_URL": "PostgreSQL", "TEST_REDIS_URL": "Redis"},
+        only_with_servers=True,
     ),
     Check(
         name="template",
         title="template tests",
         commands=[pytest("--dist", "loadgroup", "--durations", "15")],
-        uses={"TEST_POSTGRES_URL": "TEST_DATABASE_URL"},
+        servers={"TEST_POSTGRES_URL": "PostgreSQL"},
     ),
 )
 
@@ -157,21 +158,19 @@ def temporary_folder() -> Iterator[Path]:
 
 def start_servers(
     stack: contextlib.ExitStack, steps: Steps, folder: Path, names: Sequence[str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Start servers until `stack` closes. Return their URLs, and why others could not be had."""
+) -> dict[str, str]:
+    """Start servers until `stack` closes; return the URLs of those that could be had."""
     urls: dict[str, str] = {}
-    missing: dict[str, str] = {}
     for name in names:
-        title = f"start {SERVERS[name].__name__} for the tests"
-        with contextlib.suppress(CommandError), steps.step(title) as outcome:
+        with contextlib.suppress(CommandError), steps.step(f"start {name}") as outcome:
             try:
                 urls[name] = stack.enter_context(SERVERS[name](folder / name.lower()))
             except CommandError as error:
-                missing[name] = outcome.note = str(error)
                 if os.environ.get("CI"):
                     raise
-                say(f"  skipped: {error}", colour="red")
-    return urls, missing
+                outcome.note = f"tests on it are skipped: {error}"
+                say(f"  {outcome.note}", colour="red")
+    return urls
 
 
 def perform(check: Check, env: Mapping[str, str], outcome: Outcome) -> None:
@@ -196,14 +195,13 @@ def perform(check: Check, env: Mapping[str, str], outcome: Outcome) -> None:
 
 def run_checks(steps: Steps, checks: Sequence[Check], temporary: Path) -> None:
     """Start the servers the checks need, run each check, stop the servers."""
-    needed = sorted({name for check in checks for name in (*check.needs, *check.uses.values())})
+    needed = sorted({name for check in checks for name in check.servers.values()})
     with contextlib.ExitStack() as stack:
-        urls, missing = start_servers(stack, steps, temporary, needed)
+        urls = start_servers(stack, steps, temporary, needed)
         for check in checks:
-            lacking = [missing[name] for name in check.needs if name in missing]
-            if lacking and not urls:
+            given = {var: urls[name] for var, name in check.servers.items() if name in urls}
+            if check.only_with_servers and not given:
                 continue
-            given = {name: urls[name] for name in check.needs if name in urls}
             env = {**environment(temporary), **check.env, **given}
             with contextlib.suppress(CommandError), steps.step(check.title) as outcome:
                 perform(check, env, outcome)

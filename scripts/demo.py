@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import json
 import shutil
-import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -136,8 +136,8 @@ def pretty(body: str) -> str:
 
 
 @contextlib.contextmanager
-def served(uv: Path, service: Path, port: int) -> Iterator[str]:
-    """Run the service until the block ends; yield its address once it is ready.
+def served(uv: Path, service: Path, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the service until the block ends; yield its address and process once it is ready.
 
     Raises:
         CommandError: it ended or did not become ready in time.
@@ -149,11 +149,10 @@ def served(uv: Path, service: Path, port: int) -> Iterator[str]:
     try:
         deadline = time.monotonic() + READY_SECONDS
         while get(f"{base}/health/ready")[0] != HTTPStatus.OK:
-            if process.poll() is not None or time.monotonic() > deadline:
+            if processes.wait(process, 0.1) is not None or time.monotonic() > deadline:
                 message = "the service did not become ready: see its log above"
                 raise CommandError(message)
-            time.sleep(0.1)
-        yield base
+        yield base, process
     finally:
         processes.stop(process)
 
@@ -201,13 +200,15 @@ def demonstrate(options: Options, steps: Steps, stack: contextlib.ExitStack) -> 
             call([uv, "run", "--no-sync", "app", "db", "upgrade"], cwd=service, env=env)
             call([uv, "run", "--no-sync", "app", "db", "seed"], cwd=service, env=env)
     with steps.step("start it and wait until it is ready"):
-        base = stack.enter_context(served(uv, service, options.port))
+        base, process = stack.enter_context(served(uv, service, options.port))
     with steps.step("make a request"):
         show(base, service)
     steps.report()
     say(f"\nIt runs in {service}. Ctrl-C stops it.", colour="green")
-    while True:
-        signal.pause()
+    code = processes.wait(process)
+    message = f"the service ended by itself with exit code {code}: see its log above"
+    say(message, colour="red")
+    raise CommandError(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

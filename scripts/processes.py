@@ -8,6 +8,7 @@ do: Redis writes its title over it.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import subprocess
@@ -21,6 +22,9 @@ from types import FrameType
 
 PR_SET_CHILD_SUBREAPER = 36
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+_started: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class StoppedError(BaseException):
@@ -69,7 +73,7 @@ def start(  # noqa: PLR0913 - all but two have defaults
         piped: what it prints can be read from the process instead.
     """
     with output.open("wb") if output else nullcontext(subprocess.PIPE if piped else None) as sink:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [str(part) for part in argv],
             cwd=cwd,
             env={**os.environ, **(env or {})},
@@ -79,6 +83,33 @@ def start(  # noqa: PLR0913 - all but two have defaults
             stderr=subprocess.STDOUT if sink else None,
             start_new_session=True,
         )
+    _started[process.pid] = process
+    return process
+
+
+def wait(process: subprocess.Popen[bytes], seconds: float = math.inf) -> int | None:
+    """Wait for a process, at most `seconds`; return its exit code, or None while it runs.
+
+    Meanwhile adopted orphans that ended are buried, as the system's first process would: until then
+    they count as alive, and whoever waits for one to go waits for ever.
+    """
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        _bury()
+        time.sleep(0.02)
+    return process.returncode
+
+
+def _bury() -> None:
+    """Take note of the processes below us that have ended; ours keep their exit code."""
+    with suppress(ChildProcessError):
+        while sys.platform == "linux":
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                return
+            ours = _started.pop(ended.si_pid, None)
+            if ours is None or ours.poll() is None:
+                os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def run(
@@ -94,9 +125,9 @@ def run(
     reader = threading.Thread(target=_show, args=(process, lines), daemon=True)
     reader.start()
     try:
-        code = process.wait()
+        code = wait(process)
         reader.join(timeout=2.0)
-        return code, lines
+        return code or 0, lines
     finally:
         stop(process, signal.SIGINT)
 
@@ -121,8 +152,7 @@ def stop(
     """
     if process.poll() is None:
         process.send_signal(how)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(grace)
+        wait(process, grace)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -136,7 +166,7 @@ def adopt_orphans() -> None:
 
 def descendants() -> dict[int, str]:
     """Return pid and command of every living process below us."""
-    _reap()
+    _bury()
     table = _table_of_proc() if Path("/proc/self/stat").exists() else _table_of_ps()
     below: dict[int, str] = {}
     parents = {os.getpid()}
@@ -145,13 +175,6 @@ def descendants() -> dict[int, str]:
         parents = set(found) - set(below)
         below |= found
     return {pid: command for pid, command in below.items() if command}
-
-
-def _reap() -> None:
-    """Take note of adopted processes that have ended, or they would stay as zombies."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
 
 
 def _table_of_proc() -> dict[int, tuple[int, str]]:

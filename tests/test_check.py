@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -26,11 +26,15 @@ def nowhere(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def without_server(monkeypatch: pytest.MonkeyPatch) -> Check:
-    """A check that needs such a server."""
-    monkeypatch.setattr(check, "SERVERS", {"TEST_URL": nowhere})
+    """A check that makes no sense without such a server."""
+    monkeypatch.setattr(check, "SERVERS", {"it": nowhere})
     monkeypatch.delenv("CI", raising=False)
     return Check(
-        name="it", title="with the server", commands=[["python", "-c", ""]], needs=["TEST_URL"]
+        name="it",
+        title="with the server",
+        commands=[["python", "-c", ""]],
+        servers={"TEST_URL": "it"},
+        only_with_servers=True,
     )
 
 
@@ -39,9 +43,20 @@ def test_missing_server_skips_its_tests_and_says_why(
 ) -> None:
     steps = Steps()
     check.run_checks(steps, [without_server], tmp_path)
-    assert [outcome.title for outcome in steps.outcomes] == ["start nowhere for the tests"]
+    assert [outcome.title for outcome in steps.outcomes] == ["start it"]
     assert steps.failed == []
-    assert f"skipped: {MISSING}" in capsys.readouterr().out
+    assert f"tests on it are skipped: {MISSING}" in capsys.readouterr().out
+
+
+def test_check_gets_the_url_of_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "SERVERS", {"it": lambda folder: nullcontext(f"url:{folder.name}")})
+    code = "import os; raise SystemExit(os.environ['TEST_URL'] != 'url:it')"
+    steps = Steps()
+    with_server = Check(
+        name="it", title="it", commands=[["python", "-c", code]], servers={"TEST_URL": "it"}
+    )
+    check.run_checks(steps, [with_server], tmp_path)
+    assert steps.failed == []
 
 
 def test_missing_server_fails_continuous_integration(
