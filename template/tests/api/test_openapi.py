@@ -19,7 +19,7 @@ PROBLEM = {PROBLEM_JSON: {"schema": PROBLEM_SCHEMA}}
 
 
 @pytest.fixture
-def document(app: FastAPI) -> dict[str, Any]:
+async def document(app: FastAPI) -> dict[str, Any]:
     return app.openapi()
 
 
@@ -27,13 +27,13 @@ def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [operation for path in document["paths"].values() for operation in path.values()]
 
 
-def test_every_operation_documents_problems(document: dict[str, Any]) -> None:
+async def test_every_operation_documents_problems(document: dict[str, Any]) -> None:
     assert operations(document)
     for operation in operations(document):
         assert operation["responses"]["default"]["content"] == PROBLEM
 
 
-def test_every_operation_has_a_tag_that_is_described(document: dict[str, Any]) -> None:
+async def test_every_operation_has_a_tag_that_is_described(document: dict[str, Any]) -> None:
     described = {tag["name"] for tag in document["tags"] if tag["description"]}
 
     for operation in operations(document):
@@ -41,7 +41,7 @@ def test_every_operation_has_a_tag_that_is_described(document: dict[str, Any]) -
         assert operation["summary"]
 
 
-def test_operation_ids_are_the_names_of_functions(document: dict[str, Any]) -> None:
+async def test_operation_ids_are_the_names_of_functions(document: dict[str, Any]) -> None:
     ids = [operation["operationId"] for operation in operations(document)]
 
     assert "get_readiness" in ids
@@ -49,7 +49,7 @@ def test_operation_ids_are_the_names_of_functions(document: dict[str, Any]) -> N
     assert all(name.isidentifier() for name in ids)
 
 
-def test_the_framework_s_own_error_schema_is_gone(document: dict[str, Any]) -> None:
+async def test_the_framework_s_own_error_schema_is_gone(document: dict[str, Any]) -> None:
     assert "ValidationError" not in json.dumps(document)
     assert document["components"]["schemas"]["Problem"]["examples"]
 

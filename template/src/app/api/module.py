@@ -14,7 +14,7 @@ provider.from_context(provides=Request)
 module = Module(
     name="api",
     summary="The HTTP edge: errors, limits, security headers, CORS, docs",
-    requires=("health",),
+    requires=("health", "logger"),
     settings=ApiSettings,
     providers=(provider,),
 )
