@@ -22,6 +22,8 @@ PARTS = ("copier.yml", "includes", "template")
 """What Copier reads of the repository."""
 Answers = Mapping[str, object]
 
+TESTED = ("src", "tests", "migrations", "pytest.ini")
+"""What decides whether a service's own tests pass."""
 FOREIGN = ("APP_", "DATABASE_", "DB_", "REDIS_", "TEST_", "PYTEST_", "COV_")
 """Beginnings of variables that would change how a generated service behaves."""
 SHARED_SERVER = "TEST_POSTGRES_URL"
@@ -95,6 +97,10 @@ def run(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str]) -> str:
     return done.stdout
 
 
+FEW_EXAMPLES = {"PROPERTY_EXAMPLES": "5"}
+"""Where a service's tests run again and again, the made-up requests need not all be made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A rendered service. Tests that share one must not change it: `copied_to` gives an own one."""
@@ -115,6 +121,15 @@ class Service:
             and not {"__pycache__", "var", ".venv"} & set(path.parts)
             and not any(part.endswith("_cache") for part in path.parts)
         )
+
+    def content(self) -> str:
+        """Return a digest of its code, tests and migrations, by which services are alike."""
+        digest = hashlib.sha256()
+        for path in self.files():
+            # What it is called is in one data file, and nothing else depends on it.
+            if path.parts[0] in TESTED and path.name != "project.toml":
+                digest.update(f"{path}\0".encode() + (self.folder / path).read_bytes())
+        return digest.hexdigest()[:12]
 
     def copied_to(self, destination: Path) -> Service:
         """Return a copy that may be changed."""
@@ -137,3 +152,15 @@ class Template:
             if not folder.exists():
                 copy(self.source, folder, answers)
         return Service(folder)
+
+    def test(self, service: Service) -> None:
+        """Run a service's own tests, once for all services whose code is the same.
+
+        Raises:
+            AssertionError: they fail.
+        """
+        passed = self.shelf / f"passed-{service.content()}"
+        with alone(passed.with_suffix(".lock")):
+            if not passed.exists():
+                service.python("-m", "pytest", "-q", "-p", "no:cacheprovider", **FEW_EXAMPLES)
+                passed.touch()

