@@ -89,6 +89,8 @@ def placeholders(name: str, singular: str) -> dict[str, str]:
         "words": singular.replace("_", " "),
         "Words": name.replace("_", " ").capitalize(),
         "many": name.replace("_", " "),
+        "test_file": f"test_{name}_api",
+        "migration_file": f"{name}_0001_create_{name}",
     }
 
 
