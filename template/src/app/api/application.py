@@ -86,6 +86,7 @@ def create_app(
     handlers.install(app)
     app.state.dishka_container = container
     app.state.lifecycle = Lifecycle(registry, settings, container)
+    app.state.readiness = container.get_sync(Readiness)
     _include_routers(app, registry, settings.get(ApiSettings))
     return app
 
@@ -102,7 +103,10 @@ def _middleware(
     own = settings.get(ApiSettings)
     deployed = settings.get(AppSettings).app_env.is_deployed
     edge = Middleware(
-        Edge, headers=security_headers(own, deployed=deployed), max_size=own.request_max_size
+        Edge,
+        headers=security_headers(own, deployed=deployed),
+        max_size=own.request_max_size,
+        stopping=container.get_sync(Readiness).stopping,
     )
     return [
         *(item for layer, item in built if layer < Layer.PROTECT),
@@ -133,11 +137,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     except ConfigurationError as error:
         app.state.refusal = str(error)
         raise
+    readiness: Readiness = app.state.readiness
+    readiness.serve()
     try:
-        readiness = await lifecycle.container.get(Readiness)
-        app.state.readiness = readiness
-        readiness.serve()
         yield
-        readiness.stop()
     finally:
+        readiness.stop()
         await lifecycle.stop()

@@ -106,8 +106,8 @@ class Server(uvicorn.Server):
 
     def _readiness(self) -> Readiness | None:
         app: Any = self.config.loaded_app
-        found: Readiness | None = getattr(app.state, "readiness", None)
-        return found if self.started else None
+        readiness: Readiness = app.state.readiness
+        return readiness if self.started else None
 
     async def on_tick(self, counter: int) -> bool:
         """Leave when the delay is over."""
@@ -139,7 +139,6 @@ class Supervisor(Multiprocess):
 
     def join_all(self) -> None:
         """Wait until every worker has ended."""
-        self.signal_queue.clear()
         for worker in self.processes:
             while worker.process.is_alive():
                 worker.process.join(timeout=0.1)
