@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import subprocess
 import tomllib
@@ -15,13 +16,14 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.questionnaire import TOOLS, VARIANTS, load
-from tests.rendering import ROOT, Template, service_environment
+from tests.rendering import Template, service_environment
 
 COMPOSE = "deploy/docker/compose.yaml"
 DOCKERFILE = "deploy/docker/Dockerfile"
 WORKFLOW = ".github/workflows/ci.yml"
 PIPELINE = ".gitlab-ci.yml"
 HOOKS = ".pre-commit-config.yaml"
+PASSWORD = secrets.token_hex(24)
 YAMLLINT = """
 extends: default
 rules:
@@ -100,13 +102,13 @@ def test_no_password_has_a_default(service: Path) -> None:
             (name, value)
             for part in compose["services"].values()
             for name, value in part.get("environment", {}).items()
-            if re.search("PASSWORD|AUTH|REDIS_URL", name)
+            if re.search("PASSWORD|AUTH", name)
         ]
         assert bool(values) == (len(compose["services"]) > 1)
         for name, value in values:
             assert re.search(r"\$\{\w+:\?set it", value), name
     for secret in existing(service, "deploy/kubernetes/secret.yaml.example"):
-        assert secret["stringData"].get("DB_PASSWORD", "") == ""
+        assert set(secret["stringData"].values()) == {""}
 
 
 def test_compose_starts_what_the_service_needs_first(full: Path) -> None:
@@ -305,8 +307,42 @@ def import_contracts(service: Path) -> str:
     return done.stdout
 
 
-def known_variables() -> set[str]:
-    """Return every variable some module of the payload reads."""
-    folder = ROOT / "includes/env"
-    text = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.env"))
-    return set(re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=", text, re.MULTILINE))
+def deployed_environments(service: Path) -> Iterator[dict[str, str]]:
+    """Yield what Compose and Kubernetes hand to the process, good passwords filled in."""
+    for compose in existing(service, COMPOSE):
+        environment: dict[str, str] = compose["services"]["api"]["environment"]
+        # ${NAME:-default} and ${NAME:?message}.
+        yield {
+            name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", re.sub(r"\$\{\w+:\?.*?\}", PASSWORD, value))
+            for name, value in environment.items()
+        }
+    for values in existing(service, "deploy/kubernetes/configmap.yaml"):
+        sealed = [
+            secret["stringData"]
+            for secret in existing(service, "deploy/kubernetes/secret.yaml.example")
+        ]
+        yield {**values["data"], **{name: PASSWORD for data in sealed for name in data}}
+
+
+def test_service_accepts_the_environment_it_is_deployed_with(template: Template) -> None:
+    """Every variable is one it knows, and production finds no weakness: `app env check` says so."""
+    for variant in ("full", "database", "redis", "bare"):
+        service = template.service(VARIANTS[variant])
+        environments = list(deployed_environments(service.folder))
+        assert len(environments) == (1 if variant == "database" else 2)
+        for environment in environments:
+            assert environment["APP_ENV"] == "production"
+            file = template.shelf / f"{variant}.env"
+            file.write_text("".join(f"{k}={v}\n" for k, v in environment.items()), "utf-8")
+            printed = service.python("-m", "app", "env", "check", APP_ENV_FILE=str(file))
+            assert "Ready for production." in printed
+
+
+def test_nothing_is_killed_before_it_could_end(full: Path) -> None:
+    """The grace periods around the process are longer than its own."""
+    text = (full / ".env.example").read_text(encoding="utf-8")
+    (grace,) = re.findall(r"^#SHUTDOWN_GRACE=(\d+)$", text, re.MULTILINE)
+    pod = kubernetes(full)["Deployment"]["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] >= int(grace) + 5
+    stop = load(full / COMPOSE)["services"]["api"]["stop_grace_period"]
+    assert int(stop.removesuffix("s")) >= int(grace) + 5

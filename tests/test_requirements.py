@@ -68,9 +68,11 @@ def imported(path: Path) -> Iterator[str]:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [node.module]
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
+            names = [str(word.value) for word in node.args if isinstance(word, ast.Constant)]
         for name in names:
             top = name.split(".")[0]
-            if top not in {*sys.stdlib_module_names, "app"}:
+            if top not in {*sys.stdlib_module_names, "app", "tests"}:
                 yield canonicalize_name(found.get(top, [top])[0])
 
 
