@@ -105,9 +105,10 @@ class Server(uvicorn.Server):
         self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
 
     def _readiness(self) -> Readiness | None:
-        app: Any = self.config.loaded_app
-        readiness: Readiness = app.state.readiness
-        return readiness if self.started else None
+        # Before it is loaded there is no application, or its factory in its place.
+        app = getattr(self.config, "loaded_app", None)
+        found: Readiness | None = getattr(getattr(app, "state", None), "readiness", None)
+        return found if self.started else None
 
     async def on_tick(self, counter: int) -> bool:
         """Leave when the delay is over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,18 @@ from app.infrastructure.database.errors import (
     replace_driver_error,
 )
 from app.infrastructure.database.settings import DatabaseSettings
+
+QUIET = {
+    "aiosqlite": logging.INFO,  # below: the parameters of every statement
+    "alembic": logging.WARNING,
+    "sqlalchemy.pool": logging.WARNING,
+    f"{__name__}.Pool": logging.WARNING,
+}
+"""Loggers that say what nobody asked for, unless `LOG_LEVELS` asks."""
+
+for _name, _level in QUIET.items():
+    if logging.getLogger(_name).level == logging.NOTSET:
+        logging.getLogger(_name).setLevel(_level)
 
 
 class Pool(AsyncAdaptedQueuePool):

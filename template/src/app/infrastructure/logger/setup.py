@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from loguru import Record
 
 QUIET = {
-    "aiosqlite": "INFO",  # below: the parameters of every statement
-    "alembic": "WARNING",
     "asyncio": "WARNING",
     "httpx2": "WARNING",
     "uvicorn.access": "CRITICAL",
