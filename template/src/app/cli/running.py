@@ -48,7 +48,8 @@ def serve(host: str, port: int, *, workers: int = 1, reload: bool = False) -> No
     refuse_taken(host, port)
     if port:
         shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
-        typer.echo(f"http://{shown}:{port}  ·  /docs  ·  /health/ready")
+        # Not to standard output, which may be a stream of JSON lines.
+        typer.echo(f"http://{shown}:{port}  ·  /docs  ·  /health/ready", err=True)
     server.serve(host=host, port=port, workers=workers, reload=reload)
 
 
