@@ -122,7 +122,7 @@ class Service:
             and not any(part.endswith("_cache") for part in path.parts)
         )
 
-    def content(self) -> str:
+    def code(self) -> str:
         """Return a digest of its code, tests and migrations, by which services are alike."""
         digest = hashlib.sha256()
         for path in self.files():
@@ -152,15 +152,3 @@ class Template:
             if not folder.exists():
                 copy(self.source, folder, answers)
         return Service(folder)
-
-    def test(self, service: Service) -> None:
-        """Run a service's own tests, once for all services whose code is the same.
-
-        Raises:
-            AssertionError: they fail.
-        """
-        passed = self.shelf / f"passed-{service.content()}"
-        with alone(passed.with_suffix(".lock")):
-            if not passed.exists():
-                service.python("-m", "pytest", "-q", "-p", "no:cacheprovider", **FEW_EXAMPLES)
-                passed.touch()

@@ -14,7 +14,7 @@ from tests import rendering
 from tests.markdown import broken_links
 from tests.matrix import ONCE_EACH, Matrix, Pair, Row, choices, parameters, to_answers, to_row
 from tests.questionnaire import questions
-from tests.rendering import Service, Template
+from tests.rendering import FEW_EXAMPLES, Service, Template
 
 PRESETS = ("minimal", "standard", "full")
 RECORD = Path(__file__).with_name("matrix.toml")
@@ -77,12 +77,23 @@ def answers_of(index: int) -> dict[str, object]:
     return {**extra, **to_answers(matrix().rows[index])}
 
 
+def modules_of(row: Row) -> Row:
+    """Return what decides which code a row has: the rest changes project files only."""
+    return {n: v for n, v in row.items() if n.partition(".")[0] in {"infrastructure", "features"}}
+
+
+def first_with_its_code(index: int) -> bool:
+    rows = [modules_of(row) for row in matrix().rows]
+    return rows.index(rows[index]) == index
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each row's tests to one process, so that it renders and type-checks once."""
     if "index" in metafunc.fixturenames:
         rows = [
             pytest.param(index, id=named(row), marks=pytest.mark.xdist_group(f"row-{index}"))
             for index, row in enumerate(matrix().rows)
+            if first_with_its_code(index) or metafunc.function not in ONCE_PER_CODE
         ]
         metafunc.parametrize("index", rows)
 
@@ -137,8 +148,21 @@ def test_it_migrates(service: Service, index: int, tmp_path: Path) -> None:
     service.python("-m", "app", "db", "check", DATABASE_URL=url)
 
 
-def test_its_own_tests_pass(template: Template, service: Service) -> None:
-    template.test(service)
+def test_its_own_tests_pass(service: Service) -> None:
+    service.python("-m", "pytest", "-q", "-p", "no:cacheprovider", **FEW_EXAMPLES)
+
+
+ONCE_PER_CODE = {test_its_own_tests_pass}
+"""What takes long and looks at nothing but the code."""
+
+
+def test_rows_with_the_same_modules_have_the_same_code(template: Template) -> None:
+    """So running its tests once speaks for all of them."""
+    codes: dict[str, set[str]] = {}
+    for index, row in enumerate(matrix().rows):
+        code = template.service(answers_of(index)).code()
+        codes.setdefault(named(modules_of(row)), set()).add(code)
+    assert {name: len(found) for name, found in codes.items()} == dict.fromkeys(codes, 1)
 
 
 def test_no_template_syntax_is_left(service: Service) -> None:
