@@ -11,8 +11,6 @@ from pydantic import Field, SecretStr, model_validator
 from app.core.settings import Count, ModuleSettings, Seconds, Weakness
 from app.infrastructure.redis.address import Address, Mode, parse_address
 
-LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
-
 
 class RedisSettings(ModuleSettings):
     """Where Redis is and how connections are kept."""
@@ -56,7 +54,7 @@ class RedisSettings(ModuleSettings):
         )
 
     def weaknesses(self) -> Iterable[Weakness]:
-        """An embedded server, no password, or no TLS to another machine."""
+        """An embedded server, or one that asks for no password."""
         address = self.address
         if address.mode is Mode.EMBEDDED:
             yield Weakness(
