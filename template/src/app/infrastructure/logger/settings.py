@@ -33,7 +33,7 @@ class LoggerSettings(ModuleSettings):
     log_level: str = "INFO"
     """TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL."""
     log_levels: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
-    """Levels of single loggers: `sqlalchemy.engine=INFO,app.modules.users=DEBUG`."""
+    """Levels of single loggers: `uvicorn.error=WARNING,app.api=DEBUG`."""
     log_format: LogFormat = LogFormat.AUTO
     """auto (JSON when deployed, otherwise console), console or json."""
     log_file: Path | None = None
