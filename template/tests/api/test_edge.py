@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from httpx2 import AsyncClient
+from httpx2 import AsyncClient, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.module import Layer, MiddlewareSpec, Module
@@ -140,3 +140,42 @@ async def test_middleware_sits_where_its_layer_says(serve: Serve) -> None:
         await client.get("/health/live")
 
     assert seen == sorted(layers)
+
+
+async def test_an_outermost_error_after_the_answer_began_only_breaks_it(serve: Serve) -> None:
+    class BreaksLate:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await self.app(scope, receive, send)
+            if scope["type"] == "http":
+                message = "too late"
+                raise RuntimeError(message)
+
+    breaking = Module(
+        name="breaking",
+        summary="Breaks late",
+        middleware=(MiddlewareSpec(build=lambda app, _: BreaksLate(app), layer=Layer.OBSERVE),),
+    )
+    async with serve(breaking) as client:
+        response = await client.get("/health/live")
+
+    assert (response.status_code, response.json()) == (200, {"status": "up"})
+
+
+async def test_the_framework_s_own_way_gives_the_same_answer(serve: Serve) -> None:
+    """It is taken when telemetry is set up; the shorter one when that would do nothing."""
+    async with serve() as client:
+        app = client._transport.app  # type: ignore[attr-defined] # of ASGITransport
+        assert app.traced is False
+        short = await client.get("/probe/conflict")
+        app.traced = True
+        long = await client.get("/probe/conflict")
+
+    def same(response: Response) -> object:
+        own = {"traceId", "traceparent"}
+        headers = {k: v for k, v in response.headers.items() if k not in own}
+        return response.status_code, headers, response.json()["type"]
+
+    assert same(short) == same(long)

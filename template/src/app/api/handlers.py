@@ -24,8 +24,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _handled)
     app.add_exception_handler(HTTPException, _handled)
     app.add_exception_handler(RequestValidationError, _handled)
-    # Outermost: what a middleware of the observing layer raised. The server logs it.
-    app.add_exception_handler(Exception, _outermost)
 
 
 def answer_to(scope: Scope, error: Exception) -> Response | None:
@@ -57,7 +55,3 @@ def log_unhandled(scope: Scope, error: Exception) -> None:
 
 async def _handled(request: Request, error: Exception) -> Response:
     return answer_to(request.scope, error) or internal_error(request.scope)
-
-
-async def _outermost(request: Request, _error: Exception) -> Response:
-    return internal_error(request.scope)
