@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from scripts.tools import ensure_uv
 from tests.questionnaire import TOOLS, VARIANTS, load
 from tests.rendering import Template, service_environment
 
@@ -278,7 +280,9 @@ def test_hook_finds_what_an_update_left(full: Path, tmp_path: Path) -> None:
     hook = [str(TOOLS / "prek"), "run", "--all-files", "conflict-markers"]
 
     def check() -> subprocess.CompletedProcess[str]:
-        env = service_environment(PREK_HOME=str(tmp_path / ".prek"))
+        # It looks for uv on the PATH, and would install one.
+        path = f"{ensure_uv().parent}{os.pathsep}{os.environ['PATH']}"
+        env = service_environment(PREK_HOME=str(tmp_path / ".prek"), PATH=path)
         return subprocess.run(
             hook, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
         )

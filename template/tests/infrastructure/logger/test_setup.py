@@ -368,6 +368,7 @@ def test_warnings_and_threads_are_logged(
 
 
 def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
     line = {"timestamp": "2026-01-01T12:00:00.000Z", "level": "ERROR", "logger": "app",
             "message": "hello", "trace_id": "0123456789abcdef", "order": "a b"}  # fmt: skip
 

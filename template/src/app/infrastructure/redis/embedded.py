@@ -58,8 +58,10 @@ def socket_path(folder: Path) -> Path:
     path = folder / "valkey.sock"
     if len(str(path)) <= LONGEST_SOCKET_PATH:
         return path
-    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-    short = Path(tempfile.gettempdir()) / f"valkey-{os.getuid()}-{digest}"
+    name = f"valkey-{os.getuid()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    short = Path(tempfile.gettempdir()) / name
+    if len(str(short / path.name)) > LONGEST_SOCKET_PATH:
+        short = Path("/tmp") / name  # noqa: S108 - ours alone, as is checked below
     short.mkdir(mode=0o700, exist_ok=True)
     status = short.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077:

@@ -59,6 +59,7 @@ def start_server(folder: Path, path: Path, words: list[str]) -> subprocess.Popen
     """Start the server on its socket file, its data in the folder."""
     data = folder / "data"
     data.mkdir(exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     path.unlink(missing_ok=True)
     arguments = ["--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
     arguments += ["--dir", str(data), "--save", "", "--maxmemory-policy", "noeviction"]
@@ -96,6 +97,8 @@ def keep(folder: Path, path: Path, words: list[str]) -> None:
                 if try_lock(users, fcntl.LOCK_EX):
                     stop_server(server)
                     path.unlink(missing_ok=True)
+                    if path.parent != folder:
+                        path.parent.rmdir()  # made for the socket alone
                     return
                 fcntl.flock(start, fcntl.LOCK_UN)
             if server.poll() is not None:
