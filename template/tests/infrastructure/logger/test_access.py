@@ -308,3 +308,26 @@ def test_the_route_template_survives_what_fastapi_keeps_private(
     scope: dict[str, Any], template: str
 ) -> None:
     assert route_template(scope) == template
+
+
+async def test_the_line_is_the_same_when_others_listen_to_loguru(
+    serve: Serve, log_lines: LogLines
+) -> None:
+    """Without them it is written without loguru in between."""
+    heard: list[str | None] = []
+    async with serve() as client:
+        for path in ("/probe/me", "/no\u202esuch/path"):
+            await client.get(path)
+            sink = logger.add(lambda message: heard.append(message.record["name"]))
+            await client.get(path)
+            logger.remove(sink)
+
+    own = {"timestamp", "duration_ms", "trace_id", "span_id", "message"}
+    lines = [line for line in log_lines if line["logger"] == ACCESS]
+    shown = [
+        (list(line), {k: v for k, v in line.items() if k not in own}, line["message"].split()[:-2])
+        for line in lines
+    ]
+    assert shown[0] == shown[1]
+    assert shown[2] == shown[3]
+    assert heard == [ACCESS, ACCESS]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from asyncio import CancelledError
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 from loguru import logger
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.infrastructure.logger.context import LogContext, enter, leave
+from app.infrastructure.logger.context import LogContext, current_context, enter, leave
+from app.infrastructure.logger.levels import levels
+from app.infrastructure.logger.lines import Line, add_context, clean, timestamp
 from app.infrastructure.logger.proxies import ClientAddress
+from app.infrastructure.logger.redaction import clean_word
+from app.infrastructure.logger.setup import is_only_sink, pipeline
 from app.infrastructure.logger.traceparent import (
     new_span_id,
     new_trace_id,
@@ -27,6 +32,7 @@ CLIENT_GONE = 499
 """The client did not wait for the answer: nginx's number, the standard has none."""
 HANDSHAKE = {"websocket.accept": 101, "websocket.http.response.start": SERVER_ERROR}
 """What answers the opening of a WebSocket, with the status when the message has none."""
+NUMBERS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING}
 LONGEST_AGENT = 300
 """Characters of the user agent that are kept."""
 
@@ -125,4 +131,30 @@ def _log(scope: Scope, status: int, duration_ms: float) -> None:
     }
     if route == UNMATCHED:
         bound["path"] = scope["path"]
-    logger.bind(**bound).log(level, "{} {} {} {:.1f} ms", method, route, status, duration_ms)
+    if is_only_sink():
+        _publish(level, bound)
+    else:
+        text = "{} {} {} {:.1f} ms"
+        logger.bind(**bound).log(level, text, method, route, status, duration_ms)
+
+
+def _publish(level: str, bound: dict[str, Any]) -> None:
+    """Write the line without loguru in between, which would double what a request costs.
+
+    Loguru looks up the caller, thread and process, none of which this line shows.
+    """
+    if NUMBERS[level] < levels.of(__name__):
+        return
+    method, route = clean_word(bound["method"]), clean_word(bound["route"])
+    line: Line = {
+        "timestamp": timestamp(time()),
+        "level": level,
+        "logger": __name__,
+        "message": f"{method} {route} {bound['status']} {bound['duration_ms']:.1f} ms",
+    }
+    add_context(line, current_context())
+    line |= bound
+    line["method"], line["route"] = method, route
+    if "path" in bound:
+        line["path"] = clean("path", bound["path"])
+    pipeline.publish(line)

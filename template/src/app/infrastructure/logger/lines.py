@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic import SecretBytes, SecretStr
@@ -46,21 +47,32 @@ def make_line(
         message: as the code wrote it.
         extra: what was bound.
     """
-    when = datetime.fromtimestamp(created, UTC)
     line: Line = {
-        "timestamp": f"{when.isoformat(timespec='milliseconds')[:-6]}Z",
+        "timestamp": timestamp(created),
         "level": level,
         "logger": clean_word(logger),
         "message": clean_text(message),
     }
-    _add_context(line, current_context())
+    add_context(line, current_context())
     for key, value in extra.items():
         name = clean_word(str(key))
         line[f"{name}_" if name in RESERVED else name] = clean(name, value)
     return line
 
 
-def _add_context(line: Line, context: LogContext) -> None:
+def timestamp(created: float) -> str:
+    """Return seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
+    second = int(created)
+    return f"{_second(second)}.{int((created - second) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[: -len("+00:00")]
+
+
+def add_context(line: Line, context: LogContext) -> None:
+    """Add who and what the line belongs to."""
     for name in CONTEXT:
         value = getattr(context, name)
         if value is None:

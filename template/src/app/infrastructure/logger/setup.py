@@ -84,6 +84,12 @@ def _outputs(settings: LoggerSettings, app: AppSettings) -> list[Output]:
         raise ConfigurationError(message) from error
 
 
+def is_only_sink() -> bool:
+    """Tell whether nothing but our own sink would get a record."""
+    core = getattr(logger, "_core", None)
+    return core is not None and core.handlers.keys() == {_State.sink} and core.patcher is None
+
+
 def _install() -> None:
     """Give loguru the sink. It fixes a sink's level when it is added, so a lower one needs a new.
 
