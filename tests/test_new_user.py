@@ -6,7 +6,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,20 @@ NETWORK = ("SSL_", "UV_", "PIP_", "HTTP_", "HTTPS_", "NO_PROXY", "http_", "https
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> dict[str, str]:
+def home() -> Iterator[Path]:
+    """The folder of a new account.
+
+    Not in pytest's folders: as root the embedded PostgreSQL runs as another user, from the service's
+    own environment, and each new run of pytest closes pytest's folders to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="user-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def machine(home: Path) -> dict[str, str]:
     """The environment of a new account. uv is installed, its cache is this machine's."""
     uv = ensure_uv()
-    home = tmp_path / "home"
-    home.mkdir()
     cache = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True)
     programs = [uv.parent, Path(sys.executable).resolve().parent, "/usr/local/bin", "/usr/bin"]
     kept = {name: value for name, value in os.environ.items() if name.startswith(NETWORK)}
@@ -56,7 +66,7 @@ def script(commands: Sequence[str]) -> list[str]:
     return ["bash", "-euo", "pipefail", "-c", "\n".join(commands)]
 
 
-def test_the_readme_s_commands_work(machine: dict[str, str], tmp_path: Path) -> None:
+def test_the_readme_s_commands_work(machine: dict[str, str], home: Path, tmp_path: Path) -> None:
     """Up to the one that serves; then, while it serves, those after it."""
     if port_answers(DEFAULT_PORT):
         reason = f"port {DEFAULT_PORT} is in use, and it is the one the README names: free it"
@@ -68,7 +78,7 @@ def test_the_readme_s_commands_work(machine: dict[str, str], tmp_path: Path) -> 
     before, after = commands[: serving[0]], commands[serving[0] + 1 :]
     serve = UNTIL_STOPPED.sub("", commands[serving[0]])
     machine["PLINTH"] = str(published(tmp_path / "published"))
-    here = tmp_path / "empty"
+    here = home / "empty"
     here.mkdir()
     # The last line keeps the folder the ones before it went to, and takes the shell's place.
     with running(script([*before, f"exec {serve}"]), here, machine, tmp_path / "log") as server:
@@ -87,10 +97,10 @@ def test_the_readme_s_commands_work(machine: dict[str, str], tmp_path: Path) -> 
     ],
 )
 def test_generated_service_declares_what_it_needs(
-    preset: str, tests: str, template: Template, machine: dict[str, str], tmp_path: Path
+    preset: str, tests: str, template: Template, machine: dict[str, str], home: Path
 ) -> None:
     """With nothing installed but its own requirements it runs and passes its tests and checks."""
-    service = template.service({"preset": preset}).copied_to(tmp_path / "service")
+    service = template.service({"preset": preset}).copied_to(home / "service")
     run(["uv", "sync", "--quiet"], service.folder, machine)
     for command in ("app --help", "ruff check .", "mypy", tests):
         run(["uv", "run", "--no-sync", *command.split()], service.folder, machine)
