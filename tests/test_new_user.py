@@ -29,8 +29,8 @@ NETWORK = ("SSL_", "UV_", "PIP_", "HTTP_", "HTTPS_", "NO_PROXY", "http_", "https
 def home() -> Iterator[Path]:
     """The folder of a new account.
 
-    Not in pytest's folders: as root the embedded PostgreSQL runs as another user, from the service's
-    own environment, and each new run of pytest closes pytest's folders to others.
+    Not in pytest's folders: as root the embedded PostgreSQL runs as another user, from the
+    service's own environment, and each new run of pytest closes pytest's folders to others.
     """
     with tempfile.TemporaryDirectory(prefix="user-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
