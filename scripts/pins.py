@@ -24,10 +24,13 @@ BUILDS_ON: dict[str, tuple[str, ...]] = {
     "base": (),
     "database": ("base",),
     "redis": ("base",),
+    "queue": ("base", "redis"),
+    "bullmq": ("base", "redis", "queue"),
     "users": ("base", "database"),
     "dev": ("base",),
     "dev-database": ("base", "database", "dev"),
     "dev-redis": ("base", "redis", "dev"),
+    "dev-queue": ("base", "redis", "queue", "dev"),
 }
 """Each group, and those that are always there when it is."""
 

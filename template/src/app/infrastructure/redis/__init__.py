@@ -3,6 +3,7 @@
 from app.infrastructure.redis.keys import KeySpace
 from app.infrastructure.redis.lock import HeldLock, LockLostError, LockNotAcquiredError, Locks
 from app.infrastructure.redis.pubsub import Message, PubSub
+from app.infrastructure.redis.server import RedisConnector
 
 __all__ = [
     "HeldLock",
@@ -12,4 +13,5 @@ __all__ = [
     "Locks",
     "Message",
     "PubSub",
+    "RedisConnector",
 ]

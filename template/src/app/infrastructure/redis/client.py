@@ -17,13 +17,14 @@ PAUSE_LONGEST = 1.0
 """Seconds between repetitions of a command whose connection was lost."""
 
 
-def build_client(settings: RedisSettings, address: Address, name: str) -> Redis:
+def build_client(settings: RedisSettings, address: Address, name: str, **more: Any) -> Redis:
     """Return a client; nothing is connected yet. Answers are `str`.
 
     Args:
         settings: timeouts and sizes.
         address: the server; an embedded one is given by its socket.
         name: shown by `CLIENT LIST`.
+        more: options of redis-py, over these.
     """
     options: dict[str, Any] = {
         "username": address.username,
@@ -38,6 +39,7 @@ def build_client(settings: RedisSettings, address: Address, name: str) -> Redis:
             ExponentialWithJitterBackoff(base=PAUSE_FIRST, cap=PAUSE_LONGEST),
             settings.redis_retries,
         ),
+        **more,
     }
     if address.tls:
         options["ssl"] = True

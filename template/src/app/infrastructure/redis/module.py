@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
-
 from dishka import AsyncContainer, Provider, Scope
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -12,41 +9,18 @@ from redis.exceptions import RedisError
 from app.core.errors import ConfigurationError
 from app.core.module import Module
 from app.core.settings import AppSettings
-from app.infrastructure.redis.address import Address, Mode
-from app.infrastructure.redis.client import build_client, close_client
-from app.infrastructure.redis.embedded import EmbeddedServer
+from app.infrastructure.redis.client import close_client
 from app.infrastructure.redis.health import REDIS_CHECK
 from app.infrastructure.redis.keys import KeySpace
 from app.infrastructure.redis.lock import Locks
 from app.infrastructure.redis.pubsub import PubSub
+from app.infrastructure.redis.server import RedisConnector, Server
 from app.infrastructure.redis.settings import RedisSettings
 
 
-class Server:
-    """The server this process talks to; starts and ends it if it is the embedded one."""
-
-    def __init__(self, settings: RedisSettings) -> None:
-        """Look where it is; nothing is started yet."""
-        self._embedded: EmbeddedServer | None = None
-        self.address = settings.address
-        if self.address.mode is Mode.EMBEDDED:
-            self._embedded = EmbeddedServer(settings.redis_embedded_dir)
-            self.address = replace(Address(Mode.UNIX), path=str(self._embedded.path))
-
-    async def start(self) -> None:
-        """Start the embedded server, or join its users."""
-        if self._embedded:
-            await asyncio.to_thread(self._embedded.acquire)
-
-    def stop(self) -> None:
-        """Stop using the embedded server."""
-        if self._embedded:
-            self._embedded.release()
-
-
-def provide_client(settings: RedisSettings, app: AppSettings, server: Server) -> Redis:
+def provide_client(connector: RedisConnector) -> Redis:
     """One client per process; its pool serves all tasks."""
-    return build_client(settings, server.address, app.app_name)
+    return connector.connect()
 
 
 def provide_keys(app: AppSettings) -> KeySpace:
@@ -56,6 +30,7 @@ def provide_keys(app: AppSettings) -> KeySpace:
 
 provider = Provider(scope=Scope.APP)
 provider.provide(Server)
+provider.provide(RedisConnector)
 provider.provide(provide_client)
 provider.provide(provide_keys)
 provider.provide(Locks)

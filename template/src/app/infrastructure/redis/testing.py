@@ -22,7 +22,7 @@ from app.infrastructure.redis.address import Mode
 from app.infrastructure.redis.client import build_client
 from app.infrastructure.redis.embedded import EmbeddedServer
 from app.infrastructure.redis.keys import KeySpace
-from app.infrastructure.redis.module import Server
+from app.infrastructure.redis.server import Server
 from app.infrastructure.redis.settings import RedisSettings
 
 SERVER_VARIABLE = "TEST_REDIS_URL"

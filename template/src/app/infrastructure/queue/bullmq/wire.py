@@ -1,0 +1,247 @@
+"""Between our jobs and what BullMQ stores: a hash of strings whose `opts` field is JSON.
+
+Fields that BullMQ does not know are ours, and Node leaves them alone: `own` in the options; in the
+hash `first`, `last`, `reason`, `cancel` and `alone`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.infrastructure.queue.codec import decode_body
+from app.infrastructure.queue.engine import Delivery
+from app.infrastructure.queue.errors import InvalidJobError
+from app.infrastructure.queue.jobs import DeadReason, Job, JobFailure, JobRecord, JobState
+from app.infrastructure.queue.options import PRIORITIES, Backoff, BackoffKind, JobOptions
+
+STATES = {
+    "waiting": JobState.WAITING,
+    "prioritized": JobState.WAITING,
+    "delayed": JobState.DELAYED,
+    "waiting-children": JobState.BLOCKED,
+    "active": JobState.ACTIVE,
+    "completed": JobState.COMPLETED,
+    "failed": JobState.DEAD,
+}
+"""BullMQ's names of states."""
+Fields = Mapping[str, str]
+
+
+def milliseconds(span: timedelta) -> int:
+    """Return a span as BullMQ counts time."""
+    return round(span / timedelta(milliseconds=1))
+
+
+def timestamp(moment: datetime) -> int:
+    """Return a moment as BullMQ counts time: ms since the epoch."""
+    return int(moment.timestamp() * 1000)
+
+
+def moment(value: str | float | None) -> datetime | None:
+    """Return the moment of a timestamp, None if there is none."""
+    try:
+        return datetime.fromtimestamp(float(value) / 1000, UTC) if value else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def options_to_bullmq(job: Job) -> dict[str, Any]:
+    """Return a job's options under BullMQ's names, as its scripts store them.
+
+    A worker in Node honours attempts, backoff, jitter, delay, priority and deduplication.
+    """
+    options = job.options
+    written: dict[str, Any] = {
+        "jobId": job.id,
+        "attempts": options.attempts,
+        "backoff": {
+            "type": options.backoff.kind.value,
+            "delay": milliseconds(options.backoff.first),
+            "jitter": options.backoff.jitter,
+        },
+        "own": _own(options),
+        # BullMQ's place for telemetry: a JSON text.
+        "tm": json.dumps(dict(job.headers), separators=(",", ":")),
+    }
+    if options.delay:
+        written["delay"] = milliseconds(options.delay)
+    if options.priority:
+        written["priority"] = options.priority
+    if options.deduplication:
+        written["de"] = {"id": options.deduplication.key}
+        if options.deduplication.window:
+            written["de"]["ttl"] = milliseconds(options.deduplication.window)
+    return written
+
+
+def _own(options: JobOptions) -> dict[str, int]:
+    """Return what BullMQ has no name for. 0: no limit, since Lua drops what is nil."""
+    return {
+        "timeout": milliseconds(options.timeout) if options.timeout is not None else 0,
+        "expires": milliseconds(options.expires_in) if options.expires_in is not None else 0,
+        "longest": milliseconds(options.backoff.longest),
+    }
+
+
+def read_options(queue: str, written: Mapping[str, Any]) -> JobOptions:
+    """Return the options of a stored job, also of one that Node added.
+
+    Raises:
+        InvalidJobError: they make no sense.
+        TypeError: a value of another type than BullMQ writes.
+        ValueError: a text that is no number.
+    """
+    own = written.get("own") or {}
+    defaults = JobOptions()
+    return JobOptions(
+        queue=queue,
+        delay=timedelta(milliseconds=float(written.get("delay") or 0)),
+        priority=min(int(written.get("priority") or 0), PRIORITIES[-1]),
+        attempts=max(int(written.get("attempts") or 1), 1),
+        backoff=_backoff(written.get("backoff"), own),
+        timeout=_span(own.get("timeout"), defaults.timeout),
+        expires_in=_span(own.get("expires"), None),
+    )
+
+
+def _span(value: float | None, default: timedelta | None) -> timedelta | None:
+    if value is None:
+        return default
+    return timedelta(milliseconds=value) if value else None
+
+
+def _backoff(written: Any, own: Mapping[str, Any]) -> Backoff:
+    """Return a backoff; in Node's short form it is a number, and without one there is no pause."""
+    if not isinstance(written, dict):
+        first = timedelta(milliseconds=float(written or 0))
+        return Backoff(kind=BackoffKind.FIXED, first=first, jitter=0)
+    kind = str(written.get("type"))
+    known = kind in set(BackoffKind)
+    return Backoff(
+        kind=BackoffKind(kind) if known else BackoffKind.EXPONENTIAL,
+        first=timedelta(milliseconds=float(written.get("delay") or 0)),
+        longest=_span(own.get("longest"), None) or Backoff().longest,
+        jitter=float(written.get("jitter") or 0),
+    )
+
+
+def read_job(queue: str, job_id: str, fields: Fields) -> Job:
+    """Return the job a hash holds.
+
+    Raises:
+        ValueError: it holds none; the text says why.
+    """
+    missing = sorted({"name", "data", "opts"} - fields.keys())
+    if missing:
+        message = f"the job has no {', '.join(missing)}"
+        raise ValueError(message)
+    try:
+        decode_body(fields["data"])
+        fields["data"].encode()
+    except ValueError as error:
+        message = f"the payload is no JSON: {error}"
+        raise ValueError(message) from error
+    try:
+        written = json.loads(fields["opts"])
+        options = read_options(queue, written)
+        headers = json.loads(written.get("tm") or "{}")
+        headers = {str(k): str(v) for k, v in headers.items()}
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        message = f"the options can't be read: {error}"
+        raise ValueError(message) from error
+    except InvalidJobError as error:
+        message = f"the options make no sense: {error}"
+        raise ValueError(message) from error
+    return Job(
+        id=job_id,
+        name=fields["name"],
+        body=fields["data"],
+        options=options,
+        headers=headers,
+        created_at=moment(fields.get("timestamp")) or datetime.now(UTC),
+    )
+
+
+def read_delivery(queue: str, job_id: str, fields: Fields) -> Delivery:
+    """Return what a worker has to know about a job it has just taken."""
+    job, problem = None, ""
+    try:
+        job = read_job(queue, job_id, fields)
+    except ValueError as error:
+        problem = str(error)
+    return Delivery(
+        id=job_id,
+        queue=queue,
+        job=job,
+        problem=problem,
+        starts=_number(fields.get("ats"), 1),
+        failures=_number(fields.get("atm"), 0),
+        crashes=_number(fields.get("stc"), 0),
+        crashed_alone="alone" in fields,
+        first_failure=read_failure(fields.get("first")),
+        last_failure=read_failure(fields.get("last")),
+        cancelled="cancel" in fields,
+        blocked_by=fields.get("defa", ""),
+    )
+
+
+def _number(text: str | None, default: int) -> int:
+    try:
+        return int(text) if text else default
+    except ValueError:
+        return default
+
+
+def write_failure(failure: JobFailure) -> str:
+    """Return a failure as JSON text."""
+    return json.dumps(asdict(failure), separators=(",", ":"))
+
+
+def read_failure(text: str | None) -> JobFailure | None:
+    """Return a stored failure, None if there is none that can be read."""
+    try:
+        return JobFailure(**json.loads(text)) if text else None
+    except (ValueError, TypeError):
+        return None
+
+
+def read_record(queue: str, job_id: str, state: JobState, fields: Fields) -> JobRecord:
+    """Return everything a hash says about a job, however odd it is."""
+    delivery = read_delivery(queue, job_id, fields)
+    last = delivery.last_failure
+    if last is None and state is JobState.DEAD and "failedReason" in fields:
+        # It died in Node.
+        traces = _parsed(fields.get("stacktrace")) or [""]
+        last = JobFailure(type="", message=fields["failedReason"], traceback=str(traces[-1]))
+    reason = fields.get("reason")
+    return JobRecord(
+        id=job_id,
+        queue=queue,
+        state=state,
+        name=fields.get("name", ""),
+        body=fields.get("data", ""),
+        headers=delivery.job.headers if delivery.job else {},
+        attempts=delivery.job.options.attempts if delivery.job else 0,
+        starts=_number(fields.get("ats"), 0),
+        progress=_parsed(fields.get("progress")),
+        result=_parsed(fields.get("returnvalue")),
+        reason=(DeadReason(reason) if reason else DeadReason.ATTEMPTS)
+        if state is JobState.DEAD
+        else None,
+        first_failure=delivery.first_failure or last,
+        last_failure=last,
+        created_at=moment(fields.get("timestamp")),
+        started_at=moment(fields.get("processedOn")),
+        ended_at=moment(fields.get("finishedOn")),
+    )
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text

@@ -1,0 +1,301 @@
+"""Run one attempt of a job and say what is to become of it. The same on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dishka import AsyncContainer
+from loguru import logger
+from pydantic import ValidationError
+
+from app.infrastructure.logger import in_context
+from app.infrastructure.queue.context import JobContext
+from app.infrastructure.queue.engine import Completed, Dead, Delivery, GiveBack, Retry, Verdict
+from app.infrastructure.queue.errors import AttemptTimeoutError, RejectJobError, RetryJobError
+from app.infrastructure.queue.events import (
+    Events,
+    JobCompleted,
+    JobDied,
+    JobGivenBack,
+    JobProgressed,
+    JobRetried,
+    JobStalled,
+    JobStarted,
+)
+from app.infrastructure.queue.handlers import HandlerRegistry, JobHandler
+from app.infrastructure.queue.headers import job_log_context
+from app.infrastructure.queue.jobs import DeadReason, Job, JobFailure
+from app.infrastructure.queue.lane import Lane
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A running attempt, and what was asked of it from outside."""
+
+    task: asyncio.Task[Any]
+    context: JobContext
+    cancelled: bool = False
+    given_back: bool = False
+
+    @property
+    def interrupted(self) -> bool:
+        return self.cancelled or self.given_back
+
+
+class Executor:
+    """Runs the jobs of one worker process."""
+
+    def __init__(
+        self, handlers: HandlerRegistry, container: AsyncContainer, events: Events
+    ) -> None:
+        """Know the handlers, where their services come from, and whom to tell."""
+        self._handlers = handlers
+        self._container = container
+        self._events = events
+        self._lane = Lane()
+        self._attempts: dict[str, _Attempt] = {}
+
+    @property
+    def running(self) -> list[str]:
+        """The ids of the running jobs."""
+        return list(self._attempts)
+
+    def cancel(self, job_id: str) -> None:
+        """Interrupt a running job: somebody cancelled it."""
+        if attempt := self._attempts.get(job_id):
+            attempt.cancelled = attempt.context.is_cancelled = True
+            attempt.task.cancel()
+
+    def give_back(self, job_id: str) -> None:
+        """Interrupt a running job: this worker has to stop."""
+        if attempt := self._attempts.get(job_id):
+            attempt.given_back = attempt.context.is_cancelled = True
+            attempt.task.cancel()
+
+    async def run(self, delivery: Delivery) -> Verdict:
+        """Run one delivery; see `Runner`."""
+        job = delivery.job
+        if job is None:
+            return self._dead(delivery, DeadReason.UNDECODABLE, delivery.problem)
+        with job_log_context(job):
+            handler = self._handlers.get(job.name)
+            if refused := self._refuse(delivery, job, handler):
+                return self._dead(delivery, *refused)
+            assert handler is not None  # noqa: S101 - `_refuse` has looked
+            async with self._lane_for(delivery):
+                return await self._attempt(delivery, job, handler)
+
+    def _refuse(
+        self, delivery: Delivery, job: Job, handler: JobHandler[Any, Any] | None
+    ) -> tuple[DeadReason, str] | None:
+        """Tell why a job can't be started, if it can't."""
+        if delivery.cancelled:
+            return DeadReason.CANCELLED, "cancelled before it was started"
+        if delivery.blocked_by:
+            return DeadReason.CHILD, delivery.blocked_by
+        if handler is None:
+            return DeadReason.UNKNOWN, f"no handler is called {job.name!r}"
+        limit = job.options.expires_in
+        if limit is not None and delivery.starts == 1 and _age(job) > limit.total_seconds():
+            return DeadReason.EXPIRED, f"not started within {limit}"
+        if delivery.starts > job.options.attempts and delivery.crashed_alone:
+            return DeadReason.STALLED, f"its worker died or hung {delivery.crashes} times"
+        return None
+
+    @asynccontextmanager
+    async def _lane_for(self, delivery: Delivery) -> AsyncIterator[None]:
+        """Wait until the job may run, alone if it is under suspicion."""
+        if delivery.crashes and delivery.job:
+            known = {"id": delivery.id, "name": delivery.job.name, "queue": delivery.queue}
+            self._events.tell(JobStalled(**known, crashes=delivery.crashes))
+            async with self._lane.alone():
+                if delivery.mark_alone:
+                    await delivery.mark_alone()
+                yield
+            return
+        async with self._lane.shared():
+            yield
+
+    async def _attempt(
+        self, delivery: Delivery, job: Job, handler: JobHandler[Any, Any]
+    ) -> Verdict:
+        known = {"id": job.id, "name": job.name, "queue": delivery.queue}
+        self._events.tell(JobStarted(**known, attempt=delivery.starts, waited=_age(job)))
+        attempt = self._begin(delivery, job)
+        began = time.perf_counter()
+        try:
+            verdict = await self._outcome(attempt, delivery, job, handler)
+        finally:
+            del self._attempts[job.id]
+            if attempt.interrupted:
+                await _absorb(attempt.task)
+        took = time.perf_counter() - began
+        match verdict:
+            case Completed():
+                event = JobCompleted(**known, attempt=delivery.starts, duration=took)
+                self._events.tell(event)
+            case Retry():
+                after = verdict.after.total_seconds()
+                told = JobRetried(
+                    **known,
+                    attempt=delivery.starts,
+                    duration=took,
+                    failure=verdict.failure,
+                    after=after,
+                )
+                self._events.tell(told)
+            case Dead():
+                died = JobDied(
+                    **known,
+                    attempt=delivery.starts,
+                    reason=verdict.reason,
+                    failure=verdict.failure,
+                )
+                self._events.tell(died)
+            case GiveBack():
+                self._events.tell(JobGivenBack(**known, attempt=delivery.starts))
+        return verdict
+
+    def _begin(self, delivery: Delivery, job: Job) -> _Attempt:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is a coroutine
+        limit = job.options.timeout
+
+        async def report(value: Any) -> None:
+            if delivery.report:
+                await delivery.report(value)
+            known = {"id": job.id, "name": job.name, "queue": delivery.queue}
+            self._events.tell(JobProgressed(**known, value=value))
+
+        context = JobContext(
+            job=job,
+            attempt=delivery.starts,
+            deadline=datetime.now(UTC) + limit if limit else None,
+            logger=logger,
+            report=report,
+            fetch_children=delivery.fetch_children,
+        )
+        attempt = _Attempt(task, context)
+        self._attempts[job.id] = attempt
+        return attempt
+
+    async def _outcome(
+        self, attempt: _Attempt, delivery: Delivery, job: Job, handler: JobHandler[Any, Any]
+    ) -> Verdict:
+        try:
+            arguments = _arguments(handler, job, attempt.context)
+        except ValidationError as error:
+            return Dead(reason=DeadReason.INVALID, failure=JobFailure.of(error))
+        try:
+            value = await self._call(handler, arguments, job.options.timeout)
+        except asyncio.CancelledError as error:
+            if attempt.cancelled:
+                return Dead(reason=DeadReason.CANCELLED, failure=JobFailure.of(error))
+            if attempt.given_back:
+                return GiveBack()
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the handler raises
+            return _after_failure(error, delivery, job)
+        try:
+            return Completed(_encode(handler, value))
+        except Exception as error:  # noqa: BLE001 - any serializer's; the work is done, once
+            return Dead(reason=DeadReason.REJECTED, failure=JobFailure.of(error))
+
+    async def _call(
+        self, handler: JobHandler[Any, Any], arguments: dict[str, Any], limit: timedelta | None
+    ) -> Any:
+        """Call the handler with its services, within its time.
+
+        Raises:
+            AttemptTimeoutError: it took too long.
+        """
+        seconds = limit.total_seconds() if limit else None
+        deadline = asyncio.timeout(seconds)
+        try:
+            async with deadline:
+                if not handler.services:
+                    return await _invoke(handler, arguments)
+                async with self._container() as scope:
+                    for name, kind in handler.services.items():
+                        arguments[name] = await scope.get(kind)
+                    return await _invoke(handler, arguments)
+        except TimeoutError as error:
+            if deadline.expired():
+                message = f"the attempt took longer than {seconds:g} s"
+                raise AttemptTimeoutError(message) from error
+            raise
+
+    def _dead(self, delivery: Delivery, reason: DeadReason, message: str) -> Dead:
+        failure = delivery.last_failure or JobFailure(type="", message="")
+        if reason is not DeadReason.STALLED or not delivery.failures:
+            failure = JobFailure(type=reason.value.capitalize(), message=message)
+        name = delivery.job.name if delivery.job else "?"
+        known = {"id": delivery.id, "name": name, "queue": delivery.queue}
+        event = JobDied(**known, attempt=delivery.starts - 1, reason=reason, failure=failure)
+        self._events.tell(event)
+        return Dead(reason=reason, failure=failure)
+
+
+async def _invoke(handler: JobHandler[Any, Any], arguments: dict[str, Any]) -> Any:
+    if handler.is_async:
+        return await handler.function(**arguments)
+    return await asyncio.to_thread(in_context(handler.function), **arguments)
+
+
+def _arguments(handler: JobHandler[Any, Any], job: Job, context: JobContext) -> dict[str, Any]:
+    """Return the arguments that do not come from the container.
+
+    Raises:
+        ValidationError: the payload is not what the handler declares.
+    """
+    arguments: dict[str, Any] = {}
+    if handler.payload and handler.payload_parameter:
+        arguments[handler.payload_parameter] = handler.payload.validate_json(job.body)
+    if handler.context_parameter:
+        arguments[handler.context_parameter] = context
+    return arguments
+
+
+def _encode(handler: JobHandler[Any, Any], value: Any) -> str:
+    """Return the result as JSON.
+
+    Raises:
+        PydanticSerializationError: it is not what the handler declares, or can't be written.
+    """
+    if value is None:
+        return "null"
+    return handler.result.dump_json(value, warnings="error").decode()
+
+
+def _after_failure(error: Exception, delivery: Delivery, job: Job) -> Verdict:
+    """Decide between another attempt and giving up."""
+    failure = JobFailure.of(error)
+    if isinstance(error, RejectJobError):
+        return Dead(reason=DeadReason.REJECTED, failure=failure)
+    if delivery.starts >= job.options.attempts:
+        return Dead(reason=DeadReason.ATTEMPTS, failure=failure)
+    if isinstance(error, RetryJobError) and error.after is not None:
+        return Retry(after=timedelta(seconds=max(error.after, 0)), failure=failure)
+    return Retry(after=job.options.backoff.pause(delivery.starts), failure=failure)
+
+
+def _age(job: Job) -> float:
+    """Return the seconds since a job was published; clocks may differ a little."""
+    return max(time.time() - job.created_at.timestamp(), 0.0)
+
+
+async def _absorb(task: asyncio.Task[Any]) -> None:
+    """Take in a cancellation that came when the handler had already ended.
+
+    It would strike at the next `await`: in the middle of telling the broker.
+    """
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    while task.cancelling():
+        task.uncancel()

@@ -1,0 +1,99 @@
+"""The queue module."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+from dishka import AsyncContainer, Provider, Scope
+from redis.asyncio import Redis
+
+from app.core.discovery import Registry
+from app.core.health import HealthCheck, HealthReport, HealthStatus
+from app.core.module import Module
+from app.core.settings import AppRole, AppSettings
+from app.infrastructure.queue.admin import JobAdmin
+from app.infrastructure.queue.engine import JobEngine
+from app.infrastructure.queue.events import Events, Observer
+from app.infrastructure.queue.executor import Executor
+from app.infrastructure.queue.handlers import HandlerRegistry, JobHandler
+from app.infrastructure.queue.ports import EngineParts
+from app.infrastructure.queue.queue import JobQueue
+from app.infrastructure.queue.router import router
+from app.infrastructure.queue.settings import QueueSettings
+from app.infrastructure.queue.worker import Worker
+from app.infrastructure.redis import KeySpace, RedisConnector
+
+STOP_SECONDS = 2.0
+"""Of the time a module may take to stop, kept for disconnecting."""
+
+
+def provide_handlers(registry: Registry) -> HandlerRegistry:
+    """Every handler a module contributes."""
+    return HandlerRegistry(registry.contributions(JobHandler))
+
+
+def provide_events(registry: Registry) -> Events:
+    """Tells every observer a module contributes."""
+    return Events(item.observe for item in registry.contributions(Observer))
+
+
+def provide_engine(settings: QueueSettings, keys: KeySpace, connector: RedisConnector) -> JobEngine:
+    """The engine `QUEUE_ENGINE` names; the other ones are not imported."""
+    name = f"{__package__}.{settings.queue_engine}.engine"
+    build = cast("Callable[[EngineParts], JobEngine]", importlib.import_module(name).build)
+    # What others have put into Redis need not be text: it must arrive, to be shown as it is.
+    connect = cast(
+        "Callable[[], Redis]", partial(connector.connect, encoding_errors="surrogateescape")
+    )
+    return build(EngineParts(settings=settings, keys=keys, connect=connect))
+
+
+provider = Provider(scope=Scope.APP)
+provider.provide(provide_handlers)
+provider.provide(provide_events)
+provider.provide(provide_engine)
+provider.provide(JobQueue)
+provider.provide(Executor)
+provider.provide(Worker)
+provider.provide(JobAdmin)
+
+
+async def start(container: AsyncContainer) -> None:
+    """Connect; in a worker, or a process that is everything at once, begin to take jobs."""
+    engine = await container.get(JobEngine)
+    await engine.start()
+    if (await container.get(AppSettings)).app_role is not AppRole.API:
+        await (await container.get(Worker)).start()
+
+
+async def stop(container: AsyncContainer) -> None:
+    """Stop taking jobs, then disconnect. `app worker` has given its jobs more time before."""
+    limit = (await container.get(AppSettings)).app_shutdown_timeout
+    grace = (await container.get(QueueSettings)).worker_grace
+    await (await container.get(Worker)).stop(min(grace, max(limit - STOP_SECONDS, limit / 2)))
+    await (await container.get(JobEngine)).stop()
+
+
+async def check(container: AsyncContainer) -> HealthReport:
+    """Ask the engine for an answer, and the worker whether it still hears of the broker."""
+    await (await container.get(JobEngine)).check()
+    settings = await container.get(QueueSettings)
+    silent = (await container.get(Worker)).silent_queues()
+    status = HealthStatus.DOWN if silent else HealthStatus.UP
+    return HealthReport(status, {"engine": settings.queue_engine, "silent": silent})
+
+
+module = Module(
+    name="queue",
+    summary="Jobs: publish now, do later, lose none",
+    requires=("redis",),
+    settings=QueueSettings,
+    providers=(provider,),
+    routers=(router,),
+    startup=start,
+    shutdown=stop,
+    health_checks=(HealthCheck(name="queue", check=check),),
+)

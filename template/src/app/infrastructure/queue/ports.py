@@ -1,0 +1,21 @@
+"""What an engine gets to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from app.infrastructure.queue.settings import QueueSettings
+from app.infrastructure.redis import KeySpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineParts:
+    """Passed to the `build` function of an engine's folder."""
+
+    settings: QueueSettings
+    keys: KeySpace
+    connect: Callable[[], Redis]
+    """Makes a Redis client of its own: whoever blocks, or has a thread, needs one."""

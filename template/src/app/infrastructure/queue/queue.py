@@ -1,0 +1,192 @@
+"""The job queue as services use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, TypeVar, Unpack, cast, overload
+
+from app.core.ids import new_id
+from app.infrastructure.queue.codec import encode_payload
+from app.infrastructure.queue.engine import JobEngine
+from app.infrastructure.queue.errors import InvalidJobError, QueueUnavailableError
+from app.infrastructure.queue.events import Events, JobQueued
+from app.infrastructure.queue.handle import JobHandle
+from app.infrastructure.queue.handlers import HandlerRegistry, JobHandler
+from app.infrastructure.queue.headers import caller_headers
+from app.infrastructure.queue.jobs import Job
+from app.infrastructure.queue.options import JobOptions, OptionChanges
+from app.infrastructure.queue.schedules import Schedule
+from app.infrastructure.queue.settings import QueueSettings
+
+PayloadT = TypeVar("PayloadT")
+ResultT = TypeVar("ResultT")
+AnswerT = TypeVar("AnswerT")
+
+
+class PublishOptions(OptionChanges, total=False):
+    """Options of one job beside those its handler declares."""
+
+    id: str
+    """Of your own making; publishing it again adds nothing."""
+    headers: Mapping[str, str]
+    """Travel with the job, beside the caller's context."""
+
+
+class JobQueue:
+    """Publishes jobs. The engine that `QUEUE_ENGINE` names keeps them."""
+
+    def __init__(
+        self, engine: JobEngine, handlers: HandlerRegistry, events: Events, settings: QueueSettings
+    ) -> None:
+        """Publish to `engine`."""
+        self.engine = engine
+        self._handlers = handlers
+        self._events = events
+        self._timeout = settings.queue_publish_timeout
+
+    @overload
+    async def publish(
+        self,
+        handler: JobHandler[PayloadT, ResultT],
+        payload: PayloadT,
+        **options: Unpack[PublishOptions],
+    ) -> JobHandle[ResultT]: ...
+
+    @overload
+    async def publish(
+        self,
+        handler: JobHandler[None, ResultT],
+        **options: Unpack[PublishOptions],
+    ) -> JobHandle[ResultT]: ...
+
+    @overload
+    async def publish(
+        self, handler: str, payload: Any = None, **options: Unpack[PublishOptions]
+    ) -> JobHandle[Any]: ...
+
+    async def publish(
+        self,
+        handler: JobHandler[Any, Any] | str,
+        payload: Any = None,
+        **options: Unpack[PublishOptions],
+    ) -> JobHandle[Any]:
+        """Publish one job. It is durable when this returns.
+
+        Args:
+            handler: who does it: what `@job` made, or its name.
+            payload: of the type the handler declares.
+            options: see `JobOptions`; over what the handler declares.
+
+        Raises:
+            InvalidJobError: the payload or an option can't be had.
+            QueueUnavailableError: the broker did not answer in time. Publishing the same id again
+                adds no second job.
+        """
+        return (await self.publish_many([self.prepare(handler, payload, **options)]))[0]
+
+    def prepare(
+        self,
+        handler: JobHandler[Any, Any] | str,
+        payload: Any = None,
+        **options: Unpack[PublishOptions],
+    ) -> Job:
+        """Return a job without publishing it, for `publish_many` and `publish_after`.
+
+        Raises:
+            InvalidJobError: as `publish`.
+        """
+        known = self._handlers.get(handler) if isinstance(handler, str) else handler
+        changes = dict(options)
+        job_id = options.get("id") or new_id().hex
+        headers = options.get("headers")
+        for name in ("id", "headers"):
+            changes.pop(name, None)
+        base = known.options if known else JobOptions()
+        return Job(
+            id=_checked_id(job_id),
+            name=handler if isinstance(handler, str) else handler.name,
+            body=encode_payload(payload, known.payload if known else None),
+            options=base.changed(cast("OptionChanges", changes)),
+            headers=caller_headers(headers),
+        )
+
+    async def publish_many(self, jobs: Sequence[Job]) -> list[JobHandle[Any]]:
+        """Publish jobs in one round trip, all or none; see `publish`."""
+        if not jobs:
+            return []
+        ids = await self._bounded(self.engine.publish(jobs))
+        self._tell(jobs)
+        return [self._handle(job, job_id) for job, job_id in zip(jobs, ids, strict=True)]
+
+    async def publish_after(self, job: Job, children: Sequence[Job]) -> JobHandle[Any]:
+        """Publish jobs, and one that is started when all of them are done.
+
+        It reads their results from `JobContext.children`. If one of them dies, it dies as well.
+
+        Returns:
+            The handle of the job that waits.
+
+        Raises:
+            InvalidJobError: there are no children.
+            QueueUnavailableError: as `publish`.
+        """
+        if not children:
+            message = "publish_after needs jobs to wait for"
+            raise InvalidJobError(message)
+        ids = await self._bounded(self.engine.publish_after(job, children))
+        self._tell([job, *children])
+        return self._handle(job, ids[0])
+
+    def handle(self, queue: str, job_id: str) -> JobHandle[Any]:
+        """Return the handle of a job by its id, in whatever process it was published."""
+        return JobHandle(self.engine, queue, job_id, None)
+
+    async def schedule(self, schedule: Schedule) -> None:
+        """Add or change a schedule; it stays until it is removed.
+
+        Raises:
+            InvalidJobError: its payload or options can't be had.
+            QueueUnavailableError: as `publish`.
+        """
+        await self._bounded(self.engine.put_schedule(schedule, self._template(schedule)))
+
+    async def unschedule(self, queue: str, key: str) -> bool:
+        """Remove a schedule; False: there is none."""
+        return await self._bounded(self.engine.remove_schedule(queue, key))
+
+    def _template(self, schedule: Schedule) -> Job:
+        return self.prepare(
+            schedule.job, schedule.payload, **cast("PublishOptions", schedule.options)
+        )
+
+    def _handle(self, job: Job, job_id: str) -> JobHandle[Any]:
+        known = self._handlers.get(job.name)
+        return JobHandle(self.engine, job.queue, job_id, known.result if known else None)
+
+    def _tell(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._events.tell(JobQueued(id=job.id, name=job.name, queue=job.queue))
+
+    async def _bounded(self, work: Awaitable[AnswerT]) -> AnswerT:
+        deadline = asyncio.timeout(self._timeout)
+        try:
+            async with deadline:
+                return await work
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            message = f"the job queue did not answer within {self._timeout:g} s"
+            raise QueueUnavailableError(message, headers={"Retry-After": "5"}) from error
+
+
+def _checked_id(job_id: str) -> str:
+    """Refuse an id an engine would take for something else.
+
+    BullMQ numbers jobs itself, and uses the colon in keys.
+    """
+    possible = 0 < len(job_id) <= 100 and job_id.isascii() and not job_id.isdigit()  # noqa: PLR2004
+    if not possible or not all(c.isalnum() or c in "-_." for c in job_id):
+        message = f"a job's id has 1 to 100 letters, digits, -, _ and ., unlike {job_id!r}"
+        raise InvalidJobError(message)
+    return job_id

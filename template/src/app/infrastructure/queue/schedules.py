@@ -1,0 +1,83 @@
+"""Jobs that come again: by cron or at an interval, once however many workers run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from croniter import croniter
+
+from app.infrastructure.queue.errors import InvalidJobError
+from app.infrastructure.queue.options import OptionChanges
+
+SHORTEST = timedelta(milliseconds=100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A job that is published again and again. A module contributes it, or code puts it."""
+
+    key: str
+    """Unique within its queue: the same key replaces the schedule."""
+    job: str
+    """Name of the handler."""
+    payload: Any = None
+    cron: str | None = None
+    """Five fields, or six with seconds first."""
+    timezone: str = "UTC"
+    """IANA name in which `cron` is read: clocks that are put forward or back are minded."""
+    every: timedelta | None = None
+    """The interval instead of a `cron`."""
+    options: OptionChanges = field(default_factory=OptionChanges)
+
+    def __post_init__(self) -> None:
+        """Refuse what would never fire, or all the time.
+
+        Raises:
+            InvalidJobError: says what to change.
+        """
+        if (self.cron is None) == (self.every is None):
+            message = f"schedule {self.key!r}: give either cron= or every="
+            raise InvalidJobError(message)
+        if self.every is not None and self.every < SHORTEST:
+            message = f"schedule {self.key!r}: the shortest interval is {SHORTEST}"
+            raise InvalidJobError(message)
+        if self.cron is not None and not croniter.is_valid(self.cron, second_at_beginning=True):
+            message = f"schedule {self.key!r}: {self.cron!r} is no cron expression"
+            raise InvalidJobError(message)
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            message = f"schedule {self.key!r}: there is no time zone {self.timezone!r}"
+            raise InvalidJobError(message) from error
+
+    def after(self, moment: datetime) -> datetime:
+        """Return the first time after `moment` at which it fires.
+
+        Intervals are counted from the epoch, so that every process comes to the same times.
+        """
+        if self.every is not None:
+            step = self.every / timedelta(milliseconds=1)
+            now = moment.timestamp() * 1000
+            return datetime.fromtimestamp((now // step + 1) * step / 1000, tz=moment.tzinfo)
+        local = moment.astimezone(ZoneInfo(self.timezone))
+        times = croniter(self.cron or "", local, second_at_beginning=True)
+        found: datetime = times.get_next(datetime)
+        return found.astimezone(moment.tzinfo)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRecord:
+    """A schedule as the queue knows it."""
+
+    key: str
+    queue: str
+    job: str
+    cron: str | None = None
+    timezone: str | None = None
+    every: timedelta | None = None
+    next_at: datetime | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,99 @@
+"""Fixtures for tests of jobs: a running service of the test's own handlers, on each engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from dishka import AsyncContainer, Provider
+
+from app.core.container import build_container
+from app.core.discovery import Registry
+from app.core.lifecycle import Lifecycle
+from app.core.module import Module
+from app.core.settings import AppRole, AppSettings, ModuleSettings, SettingsBundle
+from app.infrastructure.queue import JobEvent, JobQueue, Observer
+from app.infrastructure.queue.admin import JobAdmin
+from app.infrastructure.queue.engine import JobEngine
+from app.infrastructure.queue.module import module as queue_module
+from app.infrastructure.queue.settings import ENGINES, QueueSettings
+from app.infrastructure.queue.worker import Worker
+from app.infrastructure.redis.module import module as redis_module
+from app.infrastructure.redis.settings import RedisSettings
+
+
+@pytest.fixture(params=ENGINES)
+def queue_engine(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn."""
+    name: str = request.param
+    return name
+
+
+@dataclass
+class JobService:
+    """A running service."""
+
+    jobs: JobQueue
+    worker: Worker
+    engine: JobEngine
+    admin: JobAdmin
+    container: AsyncContainer
+    events: list[JobEvent] = field(default_factory=list)
+
+    def told(self, kind: type[JobEvent]) -> list[JobEvent]:
+        """Return the events of a kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+StartJobs = Callable[..., AbstractAsyncContextManager[JobService]]
+
+
+@pytest.fixture
+def job_service(
+    queue_engine: str, redis_settings: RedisSettings, override_redis: Provider
+) -> StartJobs:
+    """What starts a service of the test's handlers, for `async with`.
+
+    Settings are changed by keyword: `worker_concurrency=1`. `work=False` starts one that only
+    publishes. All services of one test share their queues.
+    """
+
+    @asynccontextmanager
+    async def start(
+        contributes: Sequence[object] = (),
+        *,
+        work: bool = True,
+        providers: tuple[Provider, ...] = (),
+        **changes: Any,
+    ) -> AsyncIterator[JobService]:
+        events: list[JobEvent] = []
+        probe = Module(
+            name="probe",
+            summary="What the test brings along",
+            requires=("queue",),
+            providers=providers,
+            contributes=(*contributes, Observer(events.append)),
+        )
+        options = {"queue_engine": queue_engine, "queue_lock": 1.5, **changes}
+        settings: dict[type[ModuleSettings], ModuleSettings] = {
+            AppSettings: AppSettings(app_role=AppRole.WORKER if work else AppRole.API),
+            RedisSettings: redis_settings,
+            QueueSettings: QueueSettings(**options),
+        }
+        registry = Registry((redis_module, queue_module, probe))
+        bundle = SettingsBundle(settings)
+        container = build_container(registry, bundle, override_redis)
+        async with Lifecycle(registry, bundle, container):
+            yield JobService(
+                jobs=await container.get(JobQueue),
+                worker=await container.get(Worker),
+                engine=await container.get(JobEngine),
+                admin=await container.get(JobAdmin),
+                container=container,
+                events=events,
+            )
+
+    return start

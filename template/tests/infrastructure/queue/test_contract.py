@@ -1,0 +1,442 @@
+"""What the port promises, on every engine, with its real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from pydantic import BaseModel
+
+from app.infrastructure.queue import (
+    Backoff,
+    BackoffKind,
+    DeadReason,
+    Deduplication,
+    InvalidJobError,
+    Job,
+    JobCancelledError,
+    JobContext,
+    JobFailedError,
+    JobQueue,
+    JobState,
+    JobTimeoutError,
+    RejectJobError,
+    RetryJobError,
+    UnknownJobError,
+    job,
+)
+from app.infrastructure.queue.events import JobCompleted, JobQueued, JobRetried, JobStarted
+from app.infrastructure.queue.testing import StartJobs
+
+SOON = timedelta(milliseconds=20)
+QUICK = Backoff(kind=BackoffKind.FIXED, first=SOON, jitter=0)
+PATIENCE = 20.0
+
+
+class Report(BaseModel):
+    """A payload and a result."""
+
+    owner: UUID
+    pages: int = 1
+
+
+OWNER = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+
+
+@job("report.double")
+async def double(report: Report) -> Report:
+    return Report(owner=report.owner, pages=report.pages * 2)
+
+
+@job("echo")
+async def echo(value: int) -> int:
+    return value
+
+
+async def test_a_job_is_done_and_its_result_has_its_type(job_service: StartJobs) -> None:
+    """Models travel both ways."""
+    async with job_service([double]) as running:
+        handle = await running.jobs.publish(double, Report(owner=OWNER, pages=21))
+        assert await handle.result(timeout=PATIENCE) == Report(owner=OWNER, pages=42)
+        record = await handle.record()
+        assert (record.state, record.starts, record.name) == (
+            JobState.COMPLETED,
+            1,
+            "report.double",
+        )
+        assert [type(event) for event in running.events] == [JobQueued, JobStarted, JobCompleted]
+
+
+async def test_many_jobs_leave_at_once_and_all_are_done(job_service: StartJobs) -> None:
+    """Handles come in the order of the jobs."""
+    async with job_service([echo]) as running:
+        handles = await running.jobs.publish_many(
+            [running.jobs.prepare(echo, number) for number in range(250)]
+        )
+        results = [await handle.result(timeout=PATIENCE) for handle in handles]
+        assert results == list(range(250))
+
+
+async def test_a_handler_that_is_not_async_runs_in_a_thread(job_service: StartJobs) -> None:
+    """The loop goes on meanwhile."""
+
+    @job("sync")
+    def sync(value: str) -> str:
+        time.sleep(0.01)
+        return value.upper()
+
+    async with job_service([sync]) as running:
+        handle = await running.jobs.publish(sync, "text")
+        assert await handle.result(timeout=PATIENCE) == "TEXT"
+
+
+async def test_publishing_an_id_twice_adds_one_job(job_service: StartJobs) -> None:
+    """So a publish that was not answered can be repeated."""
+    runs: list[int] = []
+
+    @job("count")
+    async def count(value: int) -> None:
+        runs.append(value)
+
+    async with job_service([count]) as running:
+        handles = [await running.jobs.publish(count, 1, id="mine-1") for _ in range(3)]
+        await handles[-1].result(timeout=PATIENCE)
+        await running.jobs.publish(count, 1, id="mine-1")
+        assert await running.engine.counts("default") == {
+            **dict.fromkeys(JobState, 0),
+            JobState.COMPLETED: 1,
+        }
+        assert runs == [1]
+
+
+async def test_a_delayed_job_is_not_early_and_hardly_late(job_service: StartJobs) -> None:
+    """Delays count in milliseconds, not seconds."""
+    started: dict[int, float] = {}
+
+    @job("late")
+    async def late(delay: int) -> None:
+        started[delay] = time.time()
+
+    async with job_service([late]) as running:
+        published = time.time()
+        handles = [
+            await running.jobs.publish(late, delay, delay=timedelta(milliseconds=delay))
+            for delay in (700, 100, 300, 50)
+        ]
+        assert await handles[0].state() is JobState.DELAYED
+        for handle in handles:
+            await handle.result(timeout=PATIENCE)
+    assert list(started) == [50, 100, 300, 700]
+    for delay, moment in started.items():
+        assert moment - published >= delay / 1000
+
+
+async def test_lower_numbers_go_first_and_equals_in_order(job_service: StartJobs) -> None:
+    """Priorities 0 to 3."""
+    order: list[str] = []
+
+    @job("ordered")
+    async def ordered(name: str) -> None:
+        order.append(name)
+
+    async with job_service([ordered], work=False) as publisher:
+        jobs = publisher.jobs
+        wanted = [(3, "g"), (1, "c"), (0, "a"), (2, "e"), (1, "d"), (0, "b"), (2, "f")]
+        handles = [await jobs.publish(ordered, name, priority=p) for p, name in wanted]
+        async with job_service([ordered], worker_concurrency=1):
+            for handle in handles:
+                await handle.result(timeout=PATIENCE)
+        assert order == list("abcdefg")
+
+
+async def test_a_failed_attempt_is_repeated_until_it_works(job_service: StartJobs) -> None:
+    """The context says which attempt it is."""
+    attempts: list[int] = []
+
+    @job("flaky", attempts=5, backoff=QUICK)
+    async def flaky(value: int, context: JobContext) -> int:
+        attempts.append(context.attempt)
+        if context.attempt < 3:
+            message = "not yet"
+            raise ValueError(message)
+        return value
+
+    async with job_service([flaky]) as running:
+        handle = await running.jobs.publish(flaky, 7)
+        assert await handle.result(timeout=PATIENCE) == 7
+        assert attempts == [1, 2, 3]
+        assert len(running.told(JobRetried)) == 2
+        record = await handle.record()
+        assert record.first_failure is not None
+        assert record.first_failure.message == "not yet"
+
+
+async def test_a_job_out_of_attempts_is_dead_and_can_be_replayed(job_service: StartJobs) -> None:
+    """With its first and last error, and all its attempts again afterwards."""
+    works = False
+
+    @job("broken", attempts=2, backoff=QUICK)
+    async def broken(value: int, context: JobContext) -> int:
+        if not works:
+            message = f"attempt {context.attempt}"
+            raise ValueError(message)
+        return value
+
+    async with job_service([broken]) as running:
+        handle = await running.jobs.publish(broken, 3)
+        with pytest.raises(JobFailedError) as raised:
+            await handle.result(timeout=PATIENCE)
+        assert raised.value.reason is DeadReason.ATTEMPTS
+        assert raised.value.failure is not None
+        assert raised.value.failure.type == "ValueError"
+        assert "raise ValueError" in raised.value.failure.traceback
+        (dead,) = await running.engine.list_jobs("default", JobState.DEAD)
+        assert (dead.starts, dead.attempts, dead.body) == (2, 2, "3")
+        assert dead.first_failure is not None
+        assert dead.last_failure is not None
+        assert (dead.first_failure.message, dead.last_failure.message) == ("attempt 1", "attempt 2")
+        works = True
+        await running.admin.replay("default", handle.id)
+        assert await handle.result(timeout=PATIENCE) == 3
+        record = await handle.record()
+        assert (record.starts, record.reason) == (1, None)
+        assert await running.engine.list_jobs("default", JobState.DEAD) == []
+
+
+async def test_a_handler_may_give_up_or_ask_for_time(job_service: StartJobs) -> None:
+    """`RejectJobError` ends it at once, `RetryJobError` sets the pause."""
+
+    @job("reject", attempts=9)
+    async def reject(_value: int) -> None:
+        message = "no use"
+        raise RejectJobError(message)
+
+    @job("again", attempts=2, backoff=Backoff(first=timedelta(hours=1)))
+    async def again(value: int, context: JobContext) -> int:
+        if context.attempt == 1:
+            raise RetryJobError(after=0.01)
+        return value
+
+    async with job_service([reject, again]) as running:
+        rejected = await running.jobs.publish(reject, 1)
+        repeated = await running.jobs.publish(again, 2)
+        with pytest.raises(JobFailedError, match="no use"):
+            await rejected.result(timeout=PATIENCE)
+        assert (await rejected.record()).starts == 1
+        assert await repeated.result(timeout=PATIENCE) == 2
+
+
+async def test_an_attempt_is_cut_off_at_its_timeout(job_service: StartJobs) -> None:
+    """And counts as a failed one."""
+
+    @job("slow", attempts=1, timeout=timedelta(milliseconds=50))
+    async def slow(_value: int) -> None:
+        await asyncio.sleep(60)
+
+    async with job_service([slow]) as running:
+        handle = await running.jobs.publish(slow, 1)
+        with pytest.raises(JobFailedError, match=r"AttemptTimeoutError.*0\.05 s"):
+            await handle.result(timeout=PATIENCE)
+
+
+async def test_a_result_that_is_no_json_does_not_repeat_the_work(job_service: StartJobs) -> None:
+    """The job is dead, and ran once."""
+    runs: list[int] = []
+
+    @job("odd", attempts=5, backoff=QUICK)
+    async def odd(value: int) -> int:
+        runs.append(value)
+        return object()  # type: ignore[return-value]  # the mistake this test is about
+
+    async with job_service([odd]) as running:
+        handle = await running.jobs.publish(odd, 1)
+        with pytest.raises(JobFailedError) as raised:
+            await handle.result(timeout=PATIENCE)
+        assert raised.value.reason is DeadReason.REJECTED
+        assert runs == [1]
+
+
+async def test_what_nobody_can_do_is_dead_at_once(job_service: StartJobs) -> None:
+    """An unknown name, and a payload of another shape."""
+    async with job_service([double]) as running:
+        unknown = await running.jobs.publish("nobody.knows", {"a": 1})
+        wrong = await running.jobs.publish_many(
+            [Job(id="wrong-1", name="report.double", body='{"owner": "nobody"}')]
+        )
+        with pytest.raises(JobFailedError) as raised:
+            await unknown.result(timeout=PATIENCE)
+        assert raised.value.reason is DeadReason.UNKNOWN
+        with pytest.raises(JobFailedError) as raised:
+            await wrong[0].result(timeout=PATIENCE)
+        assert raised.value.reason is DeadReason.INVALID
+
+
+async def test_a_job_that_waited_too_long_is_not_started(job_service: StartJobs) -> None:
+    """It expires."""
+    async with job_service([echo], work=False) as publisher:
+        handle = await publisher.jobs.publish(echo, 1, expires_in=SOON)
+        await asyncio.sleep(0.1)
+        async with job_service([echo]) as running:
+            with pytest.raises(JobFailedError) as raised:
+                await handle.result(timeout=PATIENCE)
+            assert raised.value.reason is DeadReason.EXPIRED
+            assert running.told(JobStarted) == []
+
+
+async def test_a_key_keeps_equal_jobs_out(job_service: StartJobs) -> None:
+    """Until the job has ended, or for a window."""
+    runs: list[str] = []
+
+    @job("once")
+    async def once(value: str) -> None:
+        runs.append(value)
+
+    until_done = Deduplication(key="a")
+    window = Deduplication(key="b", window=timedelta(milliseconds=400))
+    async with job_service([once], work=False) as publisher:
+        first = await publisher.jobs.publish(once, "first", deduplication=until_done)
+        second = await publisher.jobs.publish(once, "second", deduplication=until_done)
+        assert first.id == second.id
+        async with job_service([once]):
+            await first.result(timeout=PATIENCE)
+            third = await publisher.jobs.publish(once, "third", deduplication=until_done)
+            await third.result(timeout=PATIENCE)
+            windowed = await publisher.jobs.publish(once, "fourth", deduplication=window)
+            await windowed.result(timeout=PATIENCE)
+            again = await publisher.jobs.publish(once, "fifth", deduplication=window)
+            assert again.id == windowed.id
+            await asyncio.sleep(0.5)
+            later = await publisher.jobs.publish(once, "sixth", deduplication=window)
+            await later.result(timeout=PATIENCE)
+    assert runs == ["first", "third", "fourth", "sixth"]
+
+
+async def test_a_waiting_job_is_cancelled_at_once(job_service: StartJobs) -> None:
+    """Also a delayed one; it never runs."""
+    async with job_service([echo], work=False) as publisher:
+        waiting = await publisher.jobs.publish(echo, 1)
+        delayed = await publisher.jobs.publish(echo, 2, delay=timedelta(hours=1))
+        assert await waiting.cancel()
+        assert await delayed.cancel()
+        with pytest.raises(JobCancelledError):
+            await waiting.result(timeout=PATIENCE)
+        with pytest.raises(JobCancelledError):
+            await delayed.result(timeout=PATIENCE)
+        assert not await waiting.cancel()
+        async with job_service([echo]) as running:
+            done = await running.jobs.publish(echo, 3)
+            await done.result(timeout=PATIENCE)
+            assert len(running.told(JobStarted)) == 1
+
+
+async def test_a_running_job_is_interrupted(job_service: StartJobs) -> None:
+    """By `CancelledError` at its `await`; the worker goes on."""
+    begun = asyncio.Event()
+
+    @job("long")
+    async def long(_value: int) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    async with job_service([long, echo], worker_concurrency=1) as running:
+        handle = await running.jobs.publish(long, 1)
+        await begun.wait()
+        assert await handle.cancel()
+        with pytest.raises(JobCancelledError):
+            await handle.result(timeout=PATIENCE)
+        after = await running.jobs.publish(echo, 5)
+        assert await after.result(timeout=PATIENCE) == 5
+
+
+async def test_progress_can_be_seen(job_service: StartJobs) -> None:
+    """Any JSON."""
+    go_on, reported = asyncio.Event(), asyncio.Event()
+
+    @job("steps")
+    async def steps(value: int, context: JobContext) -> None:
+        await context.progress({"done": value})
+        reported.set()
+        await go_on.wait()
+
+    async with job_service([steps]) as running:
+        handle = await running.jobs.publish(steps, 40)
+        await reported.wait()
+        assert await handle.progress() == {"done": 40}
+        assert await handle.state() is JobState.ACTIVE
+        go_on.set()
+        await handle.result(timeout=PATIENCE)
+
+
+async def test_a_job_runs_when_those_it_depends_on_are_done(job_service: StartJobs) -> None:
+    """And reads their results."""
+
+    @job("sum")
+    async def total(_label: str, context: JobContext) -> int:
+        return sum((await context.children_results()).values())
+
+    async with job_service([total, echo]) as running:
+        jobs = running.jobs
+        children = [jobs.prepare(echo, number) for number in (1, 2, 3)]
+        handle = await jobs.publish_after(jobs.prepare(total, "all"), children)
+        assert await handle.result(timeout=PATIENCE) == 6
+
+
+async def test_a_job_dies_with_one_it_depends_on(job_service: StartJobs) -> None:
+    """It is not started."""
+
+    @job("fails", attempts=1)
+    async def fails(_value: int) -> None:
+        raise ValueError
+
+    async with job_service([fails, echo]) as running:
+        jobs = running.jobs
+        handle = await jobs.publish_after(
+            jobs.prepare(echo, 1), [jobs.prepare(fails, 1), jobs.prepare(echo, 2)]
+        )
+        with pytest.raises(JobFailedError) as raised:
+            await handle.result(timeout=PATIENCE)
+        assert raised.value.reason is DeadReason.CHILD
+
+
+async def test_a_paused_queue_starts_nothing_until_it_is_resumed(job_service: StartJobs) -> None:
+    """Jobs can be published meanwhile."""
+    async with job_service([echo]) as running:
+        await running.admin.pause("default")
+        handle = await running.jobs.publish(echo, 1)
+        with pytest.raises(JobTimeoutError):
+            await handle.result(timeout=0.3)
+        (overview,) = await running.admin.overview()
+        assert (overview.paused, overview.counts[JobState.WAITING]) == (True, 1)
+        await running.admin.resume("default")
+        assert await handle.result(timeout=PATIENCE) == 1
+
+
+async def test_bad_jobs_are_refused_where_they_are_published(job_service: StartJobs) -> None:
+    """With a sentence, and before anything is sent."""
+    async with job_service([double], work=False) as running:
+        jobs: JobQueue = running.jobs
+        for refused in (
+            {"priority": 4},
+            {"attempts": 0},
+            {"queue": "a:b"},
+            {"delay": timedelta(seconds=-1)},
+            {"id": "1"},
+            {"id": "a:b"},
+            {"nonsense": 1},
+        ):
+            with pytest.raises(InvalidJobError):
+                await jobs.publish("any", 1, **refused)
+        with pytest.raises(InvalidJobError, match="bytes"):
+            await jobs.publish("any", "x" * 300_000)
+        deep: list[object] = []
+        for _ in range(40):
+            deep = [deep]
+        with pytest.raises(InvalidJobError, match="levels deep"):
+            await jobs.publish("any", deep)
+        with pytest.raises(InvalidJobError, match="JSON"):
+            await jobs.publish("any", object())
+        with pytest.raises(UnknownJobError):
+            await jobs.handle("default", "nobody").result(timeout=PATIENCE)
