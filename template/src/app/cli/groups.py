@@ -11,10 +11,11 @@ import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command
+from typer.main import get_group
 
 from app.core.errors import ConfigurationError
 from app.core.folders import import_path, module_folders
@@ -30,36 +31,41 @@ class Declared:
     help: str
     target: str
     """Dotted name of the file."""
+    attribute: str
+    """What it is called in there."""
 
 
 def declared_groups(folders: list[Path] | None = None) -> Iterator[Declared]:
-    """Yield the group of each module that has a `commands.py`.
+    """Yield the groups of each module that has a `commands.py`.
 
     Raises:
         ConfigurationError: the file has no `typer.Typer(name=..., help=...)` with literal texts.
     """
     for folder in module_folders(having=COMMANDS) if folders is None else folders:
         path = folder / COMMANDS
-        words = _words(ast.parse(path.read_text(encoding="utf-8")))
-        if words.keys() < {"name", "help"}:
+        found = dict(_typers(ast.parse(path.read_text(encoding="utf-8"))))
+        if not found or any(words.keys() < {"name", "help"} for words in found.values()):
             message = f'{path} must hold app = typer.Typer(name="...", help="...") in literals'
             raise ConfigurationError(message)
-        yield Declared(words["name"], words["help"], import_path(folder, "commands"))
+        target = import_path(folder, "commands")
+        for attribute, words in found.items():
+            yield Declared(words["name"], words["help"], target, attribute)
 
 
-def _words(tree: ast.Module) -> dict[str, str]:
-    """Return the literal keyword arguments of the first `typer.Typer(...)` of a file."""
+def _typers(tree: ast.Module) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield name and literal keyword arguments of each `… = typer.Typer(...)` of a file."""
     for node in tree.body:
         call = getattr(node, "value", None)
-        if isinstance(call, ast.Call) and ast.unparse(call.func) in {"typer.Typer", "Typer"}:
-            return {
-                word.arg: word.value.value
-                for word in call.keywords
-                if word.arg
-                and isinstance(word.value, ast.Constant)
-                and isinstance(word.value.value, str)
-            }
-    return {}
+        if not (isinstance(node, ast.Assign) and isinstance(call, ast.Call)):
+            continue
+        if ast.unparse(call.func) in {"typer.Typer", "Typer"}:
+            yield ast.unparse(node.targets[0]), dict(_literals(call))
+
+
+def _literals(call: ast.Call) -> Iterator[tuple[str, str]]:
+    for word in call.keywords:
+        if word.arg and isinstance(word.value, ast.Constant) and isinstance(word.value.value, str):
+            yield word.arg, word.value.value
 
 
 class LazyGroup(TyperGroup):
@@ -67,29 +73,17 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, declared: Declared) -> None:
         """Know the name and the help only."""
-        super().__init__(name=declared.name, help=declared.help, no_args_is_help=True)
-        self._target = declared.target
-        self._loaded: TyperGroup | None = None
+        super().__init__(name=declared.name, help=declared.help)
+        self._declared = declared
 
-    def _group(self) -> TyperGroup:
-        if self._loaded is None:
-            app: typer.Typer = importlib.import_module(self._target).app
-            # A callback keeps Typer from flattening a group of one command.
-            if app.registered_callback is None:
-                app.callback()(lambda: None)
-            loaded = get_command(app)
-            if not isinstance(loaded, TyperGroup):  # pragma: no cover - see above
-                raise TypeError(loaded)
-            self._loaded = loaded
-        return self._loaded
-
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # Typer's context is click's
-        """Import the module and list its commands."""
-        return self._group().list_commands(ctx)
-
-    def get_command(self, ctx: typer.Context, cmd_name: str):  # type: ignore[no-untyped-def,override]  # noqa: ANN201 - click's types
-        """Import the module and return one of its commands."""
-        return self._group().get_command(ctx, cmd_name)
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Import the module, and let its group take over from here."""
+        declared = self._declared
+        app: typer.Typer = getattr(importlib.import_module(declared.target), declared.attribute)
+        # A callback keeps Typer from flattening a group of one command.
+        if app.registered_callback is None:
+            app.callback(no_args_is_help=True)(lambda: None)
+        return get_group(app).make_context(*args, **options)
 
 
 class RootGroup(TyperGroup):

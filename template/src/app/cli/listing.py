@@ -11,9 +11,8 @@ from app.core.discovery import discover
 from app.core.module import Module
 
 
-def additions(module: Module, groups: dict[str, Declared]) -> dict[str, list[str]]:
+def additions(module: Module, groups: dict[str, list[Declared]]) -> dict[str, list[str]]:
     """Return what a module adds to the service, by kind; empty kinds are left out."""
-    group = groups.get(module.name)
     found = {
         "settings": [name.upper() for name in module.settings.model_fields]
         if module.settings
@@ -34,14 +33,17 @@ def additions(module: Module, groups: dict[str, Declared]) -> dict[str, list[str
         ],
         "middleware": [spec.layer.name.lower() for spec in module.middleware],
         "health checks": [check.name for check in module.health_checks],
-        "commands": [f"app {group.name}"] if group else [],
+        "commands": [f"app {group.name}" for group in groups.get(module.name, ())],
         "contributes": [type(item).__name__ for item in module.contributes],
     }
     return {kind: names for kind, names in found.items() if names}
 
 
-def _groups() -> dict[str, Declared]:
-    return {group.target.split(".")[-2]: group for group in declared_groups()}
+def _groups() -> dict[str, list[Declared]]:
+    found: dict[str, list[Declared]] = {}
+    for group in declared_groups():
+        found.setdefault(group.target.split(".")[-2], []).append(group)
+    return found
 
 
 def as_json() -> str:

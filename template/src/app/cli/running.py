@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import time
 
@@ -44,6 +45,8 @@ def serve(host: str, port: int, *, workers: int = 1, reload: bool = False) -> No
     Raises:
         ConfigurationError: the address can't be listened on.
     """
+    # `app dev` is one process: it does the jobs as well.
+    os.environ.setdefault("APP_ROLE", "all" if reload else "api")
     configure_logging()
     refuse_taken(host, port)
     if port:

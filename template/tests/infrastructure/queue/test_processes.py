@@ -1,0 +1,210 @@
+"""Real worker processes, real signals: what survives them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from app.infrastructure.queue import DeadReason, JobFailedError, JobState
+from app.infrastructure.queue.testing import StartJobs
+from app.infrastructure.redis.keys import KeySpace
+
+PROGRAM = Path(__file__).with_name("program.py")
+PATIENCE = 60.0
+
+
+class Ledger:
+    """What the jobs of all processes did."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def lines(self) -> list[list[str]]:
+        """Return its lines, as words."""
+        if not self.path.exists():
+            return []
+        return [line.split() for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+    def count(self, what: str) -> Counter[str]:
+        """Return how often something happened, by job."""
+        return Counter(words[1] for words in self.lines() if words[0] == what)
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait for a state."""
+        async with asyncio.timeout(PATIENCE):
+            while not reached():  # noqa: ASYNC110 - other processes write it
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """An empty ledger."""
+    return Ledger(tmp_path / "ledger")
+
+
+Processes = Callable[..., AbstractAsyncContextManager["subprocess.Popen[bytes]"]]
+
+
+@pytest.fixture
+def processes(queue_engine: str, redis_url: str, keys: KeySpace, ledger: Ledger) -> Processes:
+    """Start worker processes on the queues of the test."""
+
+    @asynccontextmanager
+    async def start(*words: str, **settings: object) -> AsyncIterator[subprocess.Popen[bytes]]:
+        env = {
+            **os.environ,
+            "APP_NAME": keys.prefix,
+            "APP_ROLE": "worker",
+            "APP_ENV_FILE": "",
+            "REDIS_URL": redis_url,
+            "QUEUE_ENGINE": queue_engine,
+            "QUEUE_LOCK": "1.5",
+            "LEDGER": str(ledger.path),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            **{name.upper(): str(value) for name, value in settings.items()},
+        }
+        argv = [sys.executable, str(PROGRAM), *words]
+        process = subprocess.Popen(argv, env=env)  # noqa: ASYNC220 - it is waited for elsewhere
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                await asyncio.to_thread(process.wait, PATIENCE)
+
+    return start
+
+
+async def test_a_killed_worker_s_jobs_run_elsewhere(
+    job_service: StartJobs, processes: Processes, ledger: Ledger
+) -> None:
+    """Killed twice, the third attempt does it: a crash costs an attempt, not the job."""
+    async with job_service(work=False) as publisher:
+        handle = await publisher.jobs.publish("work", 1.0, attempts=3)
+        for kill in (1, 2):
+            async with processes() as process:
+                await ledger.until(lambda kill=kill: ledger.count("start").total() == kill)
+                process.kill()
+                process.wait()
+        async with processes():
+            assert await handle.result(timeout=PATIENCE) == handle.id
+        assert ledger.count("start")[handle.id] == 3
+        assert ledger.count("effect")[handle.id] == 1
+
+
+async def test_a_job_that_kills_its_worker_dies_alone(
+    job_service: StartJobs, processes: Processes, ledger: Ledger
+) -> None:
+    """Exactly its attempts, and none of the others dies with it."""
+    async with job_service(work=False) as publisher:
+        jobs = publisher.jobs
+        innocent = [jobs.prepare("work", 0.2, attempts=1) for _ in range(30)]
+        culprits = [jobs.prepare("crash", how, attempts=3) for how in ("exit", "segfault")]
+        handles = await jobs.publish_many([*innocent[:10], *culprits, *innocent[10:]])
+        async with processes(
+            "supervisor", worker_processes=2, worker_concurrency=5, worker_grace=5
+        ):
+            for handle in handles:
+                if handle.id in {job.id for job in culprits}:
+                    with pytest.raises(JobFailedError) as raised:
+                        await handle.result(timeout=PATIENCE)
+                    assert raised.value.reason is DeadReason.STALLED
+                else:
+                    await handle.result(timeout=PATIENCE)
+        starts = ledger.count("start")
+        assert [starts[job.id] for job in culprits] == [3, 3]
+        assert set(ledger.count("effect")) == {job.id for job in innocent}
+
+
+async def test_sigterm_lets_jobs_end_and_loses_none(
+    job_service: StartJobs, processes: Processes, ledger: Ledger
+) -> None:
+    """Those that run are finished, those that were not started stay for another worker."""
+    async with job_service(work=False) as publisher:
+        jobs = publisher.jobs
+        await jobs.publish_many([jobs.prepare("work", 0.3) for _ in range(12)])
+        async with processes(worker_concurrency=4) as process:
+            await ledger.until(lambda: ledger.count("start").total() >= 4)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+        assert ledger.count("start") == ledger.count("effect")
+        counts = await publisher.engine.counts("default")
+        assert counts[JobState.ACTIVE] == 0
+        assert counts[JobState.COMPLETED] == len(ledger.count("effect"))
+        assert counts[JobState.COMPLETED] + counts[JobState.WAITING] == 12
+
+
+async def test_a_job_longer_than_the_grace_is_given_back(
+    job_service: StartJobs, processes: Processes, ledger: Ledger
+) -> None:
+    """Once; the process ends in time, and the start does not count."""
+    async with job_service(work=False) as publisher:
+        handle = await publisher.jobs.publish("work", 600.0)
+        async with processes(worker_grace=2) as process:
+            await ledger.until(lambda: ledger.count("start").total() == 1)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+        record = await handle.record()
+        assert (record.state, record.starts) == (JobState.WAITING, 0)
+
+
+async def test_a_handler_that_blocks_the_loop_runs_once(
+    job_service: StartJobs, processes: Processes, ledger: Ledger
+) -> None:
+    """Longer than the lock lasts, with another worker waiting for it."""
+    async with job_service(work=False) as publisher:
+        handle = await publisher.jobs.publish("block", 5.0)
+        async with processes(), processes():
+            await handle.result(timeout=PATIENCE)
+        assert ledger.count("start")[handle.id] == 1
+
+
+async def test_a_supervisor_replaces_and_stops_its_processes(
+    job_service: StartJobs, processes: Processes, ledger: Ledger
+) -> None:
+    """A worker that is killed is followed by another one."""
+    async with job_service(work=False) as publisher:
+        jobs = publisher.jobs
+        async with processes(
+            "supervisor", worker_processes=2, worker_concurrency=1, worker_grace=5
+        ) as process:
+            handles = await jobs.publish_many([jobs.prepare("work", 0.5) for _ in range(2)])
+            for handle in handles:
+                await handle.result(timeout=PATIENCE)
+            first = {int(words[2]) for words in ledger.lines()}
+            assert len(first) == 2
+            for pid in first:
+                os.kill(pid, signal.SIGKILL)
+            handle = await jobs.publish("work", 0.1)
+            await handle.result(timeout=PATIENCE)
+            assert int(ledger.lines()[-1][2]) not in first
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+
+
+async def test_a_worker_ends_when_its_parent_is_gone(
+    job_service: StartJobs, processes: Processes, ledger: Ledger
+) -> None:
+    """Also when nobody could pass on a signal."""
+    async with job_service(work=False) as publisher:
+        handle = await publisher.jobs.publish("work", 0.1)
+        async with processes("supervisor", worker_processes=1, worker_grace=5) as process:
+            await handle.result(timeout=PATIENCE)
+            (pid,) = {int(words[2]) for words in ledger.lines()}
+            process.kill()
+            process.wait()
+            started = time.monotonic()
+            while Path(f"/proc/{pid}").exists() and time.monotonic() - started < PATIENCE:  # noqa: ASYNC110, ASYNC240 - of another process
+                await asyncio.sleep(0.05)
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
