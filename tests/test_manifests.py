@@ -115,7 +115,8 @@ def test_no_password_has_a_default(service: Path) -> None:
 
 def test_compose_starts_what_the_service_needs_first(full: Path) -> None:
     services = load(full / COMPOSE)["services"]
-    assert services.keys() == {"api", "migrate", "postgres", "valkey"}
+    assert services.keys() == {"api", "worker", "migrate", "postgres", "valkey"}
+    assert services["worker"]["command"] == ["app", "worker"]
     assert services["api"]["depends_on"] == {
         "migrate": {"condition": "service_completed_successfully"},
         "valkey": {"condition": "service_healthy"},
@@ -130,7 +131,7 @@ def test_compose_starts_what_the_service_needs_first(full: Path) -> None:
 def test_compose_has_only_what_was_chosen(template: Template) -> None:
     for variant, expected in [
         ("bare", {"api"}),
-        ("redis", {"api", "valkey"}),
+        ("redis", {"api", "worker", "valkey"}),
         ("database", {"api", "migrate", "postgres"}),
     ]:
         compose = load(template.service(VARIANTS[variant]).folder / COMPOSE)

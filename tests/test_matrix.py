@@ -24,6 +24,7 @@ ROW_LIMIT = 24
 WORDS = {
     "infrastructure.database": r"sqlalchemy|alembic|sqlite|postgres|asyncpg|database_url|app db",
     "infrastructure.redis": r"redis(?!trib)|valkey",
+    "queue_engines.bullmq": r"bullmq|job queue|app worker|app jobs|worker_|infrastructure[./]queue",
     "features.users": r"(modules|docs|versions|/)[./]users\b|argon2|pwdlib|email-validator",
     "deployment.docker": r"docker|compose",
     "deployment.kubernetes": r"kubernetes|kubectl",
@@ -31,6 +32,9 @@ WORDS = {
     "ci=gitlab": r"gitlab",
 }
 """What must not be named, in any file, when the choice is not made."""
+
+CODE = {"infrastructure", "queue_engines", "features"}
+"""The questions that decide which code a service has; the others change project files only."""
 
 IMPORT = re.compile(r"\s*(?:from|import)\s")
 IMPORT_ALL = """
@@ -79,8 +83,8 @@ def answers_of(index: int) -> dict[str, object]:
 
 
 def modules_of(row: Row) -> Row:
-    """Return what decides which code a row has: the rest changes project files only."""
-    return {n: v for n, v in row.items() if n.partition(".")[0] in {"infrastructure", "features"}}
+    """Return what decides which code a row has."""
+    return {n: v for n, v in row.items() if n.partition(".")[0] in CODE}
 
 
 def first_with_its_code(index: int) -> bool:

@@ -27,11 +27,12 @@ LAYERS = {"infrastructure": "infrastructure", "features": "modules"}
 
 def optional() -> dict[str, str]:
     """Return the folder of each module a question offers, by the module's name."""
-    return {
+    found = {
         name: f"src/app/{layer}/{name}"
         for question, layer in LAYERS.items()
         for name in questions()[question]["choices"].values()
     }
+    return {**found, "queue": "src/app/infrastructure/queue"}
 
 
 def gone_with(name: str, requires: dict[str, list[str]]) -> set[str]:

@@ -28,6 +28,8 @@ NOT_IMPORTED = {
     "orjson": "python-json-logger and FastAPI load it",
     "prek": "a command",
     "ruff": "a command",
+    "bullmq": "its scripts are read as files",
+    "tzdata": "data, for systems that have none",
 }
 """Declared packages no file of the payload imports, each with its reason."""
 
@@ -47,7 +49,8 @@ def groups_for(path: Path) -> list[str]:
     parts = rest[1:] if place == "src" else rest
     module = parts[1] if parts[0] in {"infrastructure", "modules"} and len(parts) > 2 else ""
     module = "database" if place == "migrations" else module
-    groups = ["base", *BUILDS_ON.get(module, ()), module]
+    engine = parts[2] if module == "queue" and len(parts) > 3 else ""
+    groups = ["base", *BUILDS_ON.get(module, ()), module, engine]
     # A pytest plugin of a module is loaded by tests only.
     if place == "tests" or path.name == "testing.py":
         groups += ["dev", *(f"dev-{group}" for group in groups)]

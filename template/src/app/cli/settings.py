@@ -80,7 +80,7 @@ def _spell(value: object) -> str:
         case bool():
             text = str(value).lower()
         case float():
-            text = f"{value:g}"
+            text = str(int(value)) if value.is_integer() else f"{value:g}"
         case tuple() | list():
             text = ",".join(map(str, value))
         case dict():

@@ -56,17 +56,6 @@ class Environment(StrEnum):
         return self in {Environment.STAGING, Environment.PRODUCTION}
 
 
-class AppRole(StrEnum):
-    """What a process of the service does."""
-
-    API = "api"
-    """It answers requests."""
-    WORKER = "worker"
-    """It does jobs."""
-    ALL = "all"
-    """Both, in one process: for development, and for small services."""
-
-
 @dataclass(frozen=True, slots=True)
 class Weakness:
     """A setting that is good enough for development only."""
@@ -104,8 +93,6 @@ class AppSettings(ModuleSettings):
 
     app_env: Environment = Environment.DEVELOPMENT
     """Where the service runs; staging and production refuse weak settings at start-up."""
-    app_role: AppRole = AppRole.API
-    """What this process does. Unless it is set, `app dev` is everything, `app worker` a worker."""
     app_name: str = Field(default_factory=lambda: project().name, pattern=r"^[a-z][a-z0-9-]*$")
     """Name in logs, and the prefix of keys in shared stores."""
     app_startup_timeout: Seconds = Field(default=30.0, gt=0)

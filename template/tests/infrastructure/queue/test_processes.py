@@ -20,7 +20,7 @@ from app.infrastructure.queue.testing import StartJobs
 from app.infrastructure.redis.keys import KeySpace
 
 PROGRAM = Path(__file__).with_name("program.py")
-PATIENCE = 60.0
+PATIENCE = 150.0
 
 
 class Ledger:

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from app.core.discovery import Registry
 from app.core.health import HealthCheck, HealthReport, HealthStatus
 from app.core.module import Module
-from app.core.settings import AppRole, AppSettings
+from app.core.settings import AppSettings
 from app.infrastructure.queue.admin import JobAdmin
 from app.infrastructure.queue.engine import JobEngine
 from app.infrastructure.queue.events import Events, Observer
@@ -22,7 +22,7 @@ from app.infrastructure.queue.handlers import HandlerRegistry, JobHandler
 from app.infrastructure.queue.ports import EngineParts
 from app.infrastructure.queue.queue import JobQueue
 from app.infrastructure.queue.router import router
-from app.infrastructure.queue.settings import QueueSettings
+from app.infrastructure.queue.settings import AppRole, QueueSettings
 from app.infrastructure.queue.worker import Worker
 from app.infrastructure.redis import KeySpace, RedisConnector
 
@@ -65,7 +65,7 @@ async def start(container: AsyncContainer) -> None:
     """Connect; in a worker, or a process that is everything at once, begin to take jobs."""
     engine = await container.get(JobEngine)
     await engine.start()
-    if (await container.get(AppSettings)).app_role is not AppRole.API:
+    if (await container.get(QueueSettings)).app_role is not AppRole.API:
         await (await container.get(Worker)).start()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field, SecretStr
@@ -12,9 +13,23 @@ ENGINES = sorted(folder.parent.name for folder in Path(__file__).parent.glob("*/
 """The engines this service has: each is a folder here."""
 
 
+class AppRole(StrEnum):
+    """What a process of the service does."""
+
+    API = "api"
+    """It answers requests."""
+    WORKER = "worker"
+    """It does jobs."""
+    ALL = "all"
+    """Both, in one process: for development, and for small services."""
+
+
 class QueueSettings(ModuleSettings):
     """Which engine keeps the jobs, and how patient everybody is."""
 
+    app_role: AppRole = AppRole.API
+    """What this process does: api, worker or all. Unless it is set, `app dev` is everything, and
+    `app worker` a worker."""
     queue_engine: str = Field(default=ENGINES[0], pattern="|".join(ENGINES))
     """Where jobs are kept: bullmq (Redis) or rabbitmq, as far as the service has them."""
     queue_publish_timeout: Seconds = Field(default=2.0, gt=0)

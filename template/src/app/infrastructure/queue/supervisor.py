@@ -73,7 +73,8 @@ class Supervisor:
             self._died(place, code, now)
         if place.process is None and now >= place.not_before and not self._ending:
             place.started = now
-            place.process = subprocess.Popen(self.command, env={**os.environ, "APP_ROLE": "worker"})
+            env = {**os.environ, "APP_ROLE": "worker"}
+            place.process = subprocess.Popen(self.command, env=env)  # noqa: S603 - our own program
 
     def _died(self, place: _Place, code: int, now: float) -> None:
         place.process = None

@@ -14,12 +14,12 @@ from app.core.container import build_container
 from app.core.discovery import Registry
 from app.core.lifecycle import Lifecycle
 from app.core.module import Module
-from app.core.settings import AppRole, AppSettings, ModuleSettings, SettingsBundle
+from app.core.settings import AppSettings, ModuleSettings, SettingsBundle
 from app.infrastructure.queue import JobEvent, JobQueue, Observer
 from app.infrastructure.queue.admin import JobAdmin
 from app.infrastructure.queue.engine import JobEngine
 from app.infrastructure.queue.module import module as queue_module
-from app.infrastructure.queue.settings import ENGINES, QueueSettings
+from app.infrastructure.queue.settings import ENGINES, AppRole, QueueSettings
 from app.infrastructure.queue.worker import Worker
 from app.infrastructure.redis.module import module as redis_module
 from app.infrastructure.redis.settings import RedisSettings
@@ -77,9 +77,10 @@ def job_service(
             providers=providers,
             contributes=(*contributes, Observer(events.append)),
         )
-        options = {"queue_engine": queue_engine, "queue_lock": 1.5, **changes}
+        role = AppRole.WORKER if work else AppRole.API
+        options = {"app_role": role, "queue_engine": queue_engine, "queue_lock": 1.5, **changes}
         settings: dict[type[ModuleSettings], ModuleSettings] = {
-            AppSettings: AppSettings(app_role=AppRole.WORKER if work else AppRole.API),
+            AppSettings: AppSettings(),
             RedisSettings: redis_settings,
             QueueSettings: QueueSettings(**options),
         }
