@@ -19,6 +19,7 @@ from app.core.discovery import discover
 from app.core.folders import APP_ROOT
 from app.core.settings import AppSettings, SettingsBundle, load_settings, require_strong
 from app.infrastructure.health import Readiness
+from app.infrastructure.logger import configure_logging
 
 DEPLOYED_DELAY = 5.0
 """Seconds for load balancers to notice; our Kubernetes manifest polls readiness every 5."""
@@ -58,6 +59,10 @@ class ServerConfig(uvicorn.Config):
             timeout_graceful_shutdown=max(1, int(drain)),
             **listen,
         )
+
+    def configure_logging(self) -> None:
+        """Write the log our way. Called in each process, before anything is logged there."""
+        configure_logging()
 
 
 class Server(uvicorn.Server):

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ class Ledger:
     def count(self, what: str) -> Counter[str]:
         """Return how often something happened, by job."""
         return Counter(words[1] for words in self.lines() if words[0] == what)
+
+    def has_started(self, times: int) -> bool:
+        """Tell whether that many attempts were begun."""
+        return self.count("start").total() >= times
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Wait for a state."""
@@ -93,7 +98,7 @@ async def test_a_killed_worker_s_jobs_run_elsewhere(
         handle = await publisher.jobs.publish("work", 1.0, attempts=3)
         for kill in (1, 2):
             async with processes() as process:
-                await ledger.until(lambda kill=kill: ledger.count("start").total() == kill)
+                await ledger.until(partial(ledger.has_started, kill))
                 process.kill()
                 process.wait()
         async with processes():
@@ -134,7 +139,7 @@ async def test_sigterm_lets_jobs_end_and_loses_none(
         jobs = publisher.jobs
         await jobs.publish_many([jobs.prepare("work", 0.3) for _ in range(12)])
         async with processes(worker_concurrency=4) as process:
-            await ledger.until(lambda: ledger.count("start").total() >= 4)
+            await ledger.until(partial(ledger.has_started, 4))
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, PATIENCE) == 0
         assert ledger.count("start") == ledger.count("effect")
@@ -151,7 +156,7 @@ async def test_a_job_longer_than_the_grace_is_given_back(
     async with job_service(work=False) as publisher:
         handle = await publisher.jobs.publish("work", 600.0)
         async with processes(worker_grace=2) as process:
-            await ledger.until(lambda: ledger.count("start").total() == 1)
+            await ledger.until(partial(ledger.has_started, 1))
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, PATIENCE) == 0
         record = await handle.record()

@@ -53,6 +53,12 @@ def test_a_socket_file() -> None:
         "redis+cluster://:hunter2@host/1",
         "unix://hunter2",
         "embedded://hunter2",
+        "redis://:hunter2@host/0?ssl=true",
+        "redis://:hunter2@host/999999",
+        "redis://:hunter2@[::1",
+        "redis://:hunter2@[::1]6379",
+        "redis://:hunter2@a b",
+        "unix:///run/hunter2.sock?db=1",
     ],
 )
 def test_anything_else_is_refused_without_showing_it(url: str) -> None:

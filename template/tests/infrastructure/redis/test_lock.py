@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from redis.asyncio import Redis
 
 from app.infrastructure.redis import KeySpace, LockLostError, LockNotAcquiredError, Locks
 from app.infrastructure.redis.client import build_client
-from app.infrastructure.redis.lock import RedisUnavailableError
+from app.infrastructure.redis.errors import RedisUnavailableError
 from app.infrastructure.redis.settings import RedisSettings
 
 
@@ -118,3 +119,15 @@ async def test_a_server_that_is_away_is_a_503(keys: KeySpace) -> None:
     assert caught.value.status == 503
     assert "hunter2" not in str(caught.value)
     await client.aclose()
+
+
+async def test_a_block_that_ignores_the_loss_is_told_at_its_end(
+    locks: Locks, redis: Redis, keys: KeySpace
+) -> None:
+    with pytest.raises(LockLostError):
+        async with locks.lock("report", ttl=0.3):
+            await redis.delete(keys.tagged("report", "lock"))
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(10)
+
+    await asyncio.sleep(0)  # nothing of the cancellation is left

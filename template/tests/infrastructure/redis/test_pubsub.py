@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from app.infrastructure.redis import KeySpace, PubSub
 from app.infrastructure.redis.client import build_client
-from app.infrastructure.redis.lock import RedisUnavailableError
+from app.infrastructure.redis.errors import RedisUnavailableError
 from app.infrastructure.redis.settings import RedisSettings
 
 
@@ -54,6 +54,17 @@ async def test_what_is_no_message_of_ours_is_left_out(
         message = await asyncio.wait_for(anext(messages), 5)
 
     assert message.data.amount == 1
+
+
+async def test_bytes_that_are_no_text_end_no_subscription(
+    pubsub: PubSub, redis: Redis, keys: KeySpace
+) -> None:
+    async with pubsub.subscribe("orders", model=int) as messages:
+        await redis.publish(keys("channel", "orders"), b"\xff\xfe")
+        await pubsub.publish("orders", 5)
+        message = await asyncio.wait_for(anext(messages), 5)
+
+    assert (message.data, message.after_gap) == (5, False)
 
 
 async def test_after_a_lost_connection_the_next_message_says_so(pubsub: PubSub, redis: Any) -> None:

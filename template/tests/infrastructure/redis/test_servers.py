@@ -20,7 +20,7 @@ from app.core.discovery import Registry
 from app.core.errors import ConfigurationError
 from app.core.lifecycle import Lifecycle
 from app.core.settings import load_settings
-from app.infrastructure.redis import KeySpace, Locks, PubSub
+from app.infrastructure.redis import KeySpace, Locks, PubSub, RedisUnavailableError
 from app.infrastructure.redis.client import build_client, close_client
 from app.infrastructure.redis.embedded import binary
 from app.infrastructure.redis.module import module
@@ -104,6 +104,25 @@ async def test_a_cluster(servers: list[subprocess.Popen[bytes]], tmp_path: Path)
     client = build_client(settings, settings.address, "test")
 
     await use(client)
+    await client.aclose()
+
+
+async def test_a_cluster_that_is_away_is_a_503() -> None:
+    settings = settings_for(f"redis+cluster://127.0.0.1:{free_port()}")
+    client = build_client(settings, settings.address, "test")
+
+    with pytest.raises(RedisUnavailableError):
+        async with Locks(client, KeySpace("test")).lock("a"):
+            pass
+
+
+async def test_who_finds_all_connections_in_use_waits(redis_url: str) -> None:
+    settings = RedisSettings.model_validate({"redis_url": redis_url, "redis_max_connections": 2})
+    client = build_client(settings, settings.address, "test")
+
+    answers = await asyncio.gather(*(client.blpop(["nothing-here"], 0.05) for _ in range(10)))
+
+    assert answers == [None] * 10
     await client.aclose()
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import partial
 from typing import cast
 
 from dishka import AsyncContainer, Provider, Scope
-from redis.asyncio import Redis
 
 from app.core.discovery import Registry
 from app.core.health import HealthCheck, HealthReport, HealthStatus
@@ -44,11 +42,7 @@ def provide_engine(settings: QueueSettings, keys: KeySpace, connector: RedisConn
     """The engine `QUEUE_ENGINE` names; the other ones are not imported."""
     name = f"{__package__}.{settings.queue_engine}.engine"
     build = cast("Callable[[EngineParts], JobEngine]", importlib.import_module(name).build)
-    # What others have put into Redis need not be text: it must arrive, to be shown as it is.
-    connect = cast(
-        "Callable[[], Redis]", partial(connector.connect, encoding_errors="surrogateescape")
-    )
-    return build(EngineParts(settings=settings, keys=keys, connect=connect))
+    return build(EngineParts(settings=settings, keys=keys, connect=connector.connect))
 
 
 provider = Provider(scope=Scope.APP)

@@ -13,9 +13,8 @@ from typing import Any
 
 from loguru import logger
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from app.infrastructure.redis import KeySpace
+from app.infrastructure.redis import REDIS_ERRORS, KeySpace
 
 PAUSES = (0.05, 0.2, 1.0)
 """Seconds between attempts to reconnect; the last one holds from then on."""
@@ -74,7 +73,7 @@ class Signals:
             with suppress(asyncio.CancelledError):
                 await self._reader
         if self._pubsub:
-            with suppress(RedisError, OSError):
+            with suppress(*REDIS_ERRORS):
                 await self._pubsub.aclose()
 
     @asynccontextmanager
@@ -90,7 +89,7 @@ class Signals:
             topic.listeners -= 1
             if not topic.listeners:
                 self._topics.pop(channel)
-                with suppress(RedisError, OSError):
+                with suppress(*REDIS_ERRORS):
                     await self._pubsub.unsubscribe(channel)
 
     async def _subscribe(self, channel: str) -> None:
@@ -98,7 +97,7 @@ class Signals:
             self._pubsub = self._redis.pubsub()
         try:
             await self._pubsub.subscribe(channel)
-        except (RedisError, OSError):
+        except REDIS_ERRORS:
             # The reader tries again: the channel is known, and asked for at each reconnect.
             logger.debug("Subscribing to {} has to wait for Redis", channel)
         if self._reader is None:
@@ -110,7 +109,7 @@ class Signals:
             try:
                 message = await self._pubsub.get_message(timeout=None)
                 failures = 0
-            except (RedisError, OSError):
+            except REDIS_ERRORS:
                 await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
                 failures += 1
                 await self._again()
@@ -120,7 +119,7 @@ class Signals:
 
     async def _again(self) -> None:
         """Subscribe anew after a lost connection; everybody looks, for what was said meanwhile."""
-        with suppress(RedisError, OSError):
+        with suppress(*REDIS_ERRORS):
             if self._topics:
                 await self._pubsub.subscribe(*self._topics)
         for topic in self._topics.values():

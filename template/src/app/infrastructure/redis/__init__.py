@@ -1,11 +1,13 @@
 """Redis: one client, keys with the service's prefix, locks and pub/sub."""
 
+from app.infrastructure.redis.errors import REDIS_ERRORS, RedisUnavailableError
 from app.infrastructure.redis.keys import KeySpace
 from app.infrastructure.redis.lock import HeldLock, LockLostError, LockNotAcquiredError, Locks
 from app.infrastructure.redis.pubsub import Message, PubSub
 from app.infrastructure.redis.server import RedisConnector
 
 __all__ = [
+    "REDIS_ERRORS",
     "HeldLock",
     "KeySpace",
     "LockLostError",
@@ -14,4 +16,5 @@ __all__ = [
     "Message",
     "PubSub",
     "RedisConnector",
+    "RedisUnavailableError",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote
@@ -9,6 +10,9 @@ from urllib.parse import unquote
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
 MAX_PORT = 65535
+HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?")
+MAX_DATABASE = 65535
+"""Servers have 16 unless they are told otherwise; more digits are a slip."""
 
 
 class Mode(StrEnum):
@@ -69,6 +73,12 @@ def parse_address(text: str, username: str | None = None, password: str | None =
         known = ", ".join(f"{name}://" for name in SCHEMES)
         message = f"REDIS_URL must start with one of {known}"
         raise ValueError(message)
+    if set(rest) & set("?#") or any(character.isspace() for character in rest):
+        message = (
+            "REDIS_URL takes no options after ? or #, and no spaces: the other REDIS_ settings are "
+            "for that, and special characters of a password are percent-encoded"
+        )
+        raise ValueError(message)
     mode, tls = SCHEMES[scheme]
     if mode is Mode.EMBEDDED:
         if rest.strip("/"):
@@ -99,16 +109,12 @@ def parse_address(text: str, username: str | None = None, password: str | None =
 
 
 def _read_host(text: str, default_port: int) -> tuple[str, int]:
-    if text.startswith("["):  # IPv6
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":")
-    else:
-        host, _, port = text.partition(":")
-    number = port or str(default_port)
-    if not host or not number.isdecimal() or not 0 < int(number) <= MAX_PORT:
+    found = HOST.fullmatch(text)
+    number = (found and found["port"]) or str(default_port)
+    if not found or not 0 < int(number) <= MAX_PORT:
         message = "REDIS_URL needs host:port, several separated by commas"
         raise ValueError(message)
-    return host, int(number)
+    return found["ipv6"] or found["name"], int(number)
 
 
 def _read_path(mode: Mode, path: list[str]) -> tuple[str, int]:
@@ -120,7 +126,7 @@ def _read_path(mode: Mode, path: list[str]) -> tuple[str, int]:
             raise ValueError(message)
         service, *path = path
     number = path[0] if path else "0"
-    if len(path) > 1 or not number.isdecimal():
+    if len(path) > 1 or not re.fullmatch("[0-9]{1,5}", number) or int(number) > MAX_DATABASE:
         message = "REDIS_URL ends with the number of the database: redis://host:6379/0"
         raise ValueError(message)
     if mode is Mode.CLUSTER and int(number):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
@@ -20,6 +20,9 @@ PAUSE_LONGEST = 1.0
 def build_client(settings: RedisSettings, address: Address, name: str, **more: Any) -> Redis:
     """Return a client; nothing is connected yet. Answers are `str`.
 
+    When all connections are in use, commands wait for one, up to `REDIS_TIMEOUT`; with Sentinel and
+    Cluster redis-py has no such pool, and they fail at once.
+
     Args:
         settings: timeouts and sizes.
         address: the server; an embedded one is given by its socket.
@@ -30,6 +33,9 @@ def build_client(settings: RedisSettings, address: Address, name: str, **more: A
         "username": address.username,
         "password": address.password,
         "decode_responses": True,
+        # Bytes that are no text arrive as surrogates (PEP 383), not as an error in the middle of an
+        # answer.
+        "encoding_errors": "surrogateescape",
         "client_name": name,
         "socket_timeout": settings.redis_timeout,
         "socket_connect_timeout": settings.redis_timeout,
@@ -58,9 +64,21 @@ def build_client(settings: RedisSettings, address: Address, name: str, **more: A
         )
         return client
     if address.mode is Mode.UNIX:
-        return Redis(unix_socket_path=address.path, **options)
+        return _patient(Redis(unix_socket_path=address.path, **options), settings.redis_timeout)
     host, port = address.hosts[0]
-    return Redis(host=host, port=port, **options)
+    return _patient(Redis(host=host, port=port, **options), settings.redis_timeout)
+
+
+def _patient(client: Redis, timeout: float) -> Redis:
+    """Let who finds all connections in use wait for one, instead of failing at once."""
+    pool = client.connection_pool
+    client.connection_pool = BlockingConnectionPool(
+        max_connections=pool.max_connections,
+        timeout=timeout,
+        connection_class=pool.connection_class,
+        **pool.connection_kwargs,
+    )
+    return client
 
 
 async def close_client(client: Redis) -> None:

@@ -19,9 +19,9 @@ from typing import Any, cast
 
 from loguru import logger
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from app.core.errors import ConflictError, ServiceUnavailableError
+from app.infrastructure.redis.errors import REDIS_ERRORS, RedisUnavailableError
 from app.infrastructure.redis.keys import KeySpace
 
 ACQUIRE = """
@@ -52,10 +52,6 @@ class LockNotAcquiredError(ConflictError):
 
 class LockLostError(ServiceUnavailableError):
     """The lock was lost before the work was done."""
-
-
-class RedisUnavailableError(ServiceUnavailableError):
-    """Redis can't be reached at the moment."""
 
 
 @dataclass
@@ -99,6 +95,10 @@ class Locks:
         watcher = asyncio.create_task(self._watch(held, ttl, task, renew=renew))
         try:
             yield held
+            if held.lost:  # and the block went on in spite of its cancellation
+                if task is not None:
+                    task.uncancel()
+                raise LockLostError
         except asyncio.CancelledError:
             if held.lost and task is not None and task.uncancel() == 0:
                 raise LockLostError from None
@@ -163,5 +163,5 @@ class Locks:
             # redis-py types both its clients at once: value or awaitable.
             answer = self._redis.eval(script, len(keys), *keys, *words)
             return int(await cast("Awaitable[int]", answer))
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise RedisUnavailableError from error

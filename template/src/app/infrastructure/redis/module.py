@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dishka import AsyncContainer, Provider, Scope
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from app.core.errors import ConfigurationError
 from app.core.module import Module
 from app.core.settings import AppSettings
 from app.infrastructure.redis.client import close_client
+from app.infrastructure.redis.errors import REDIS_ERRORS
 from app.infrastructure.redis.health import REDIS_CHECK
 from app.infrastructure.redis.keys import KeySpace
 from app.infrastructure.redis.lock import Locks
@@ -48,7 +48,7 @@ async def start(container: AsyncContainer) -> None:
     redis = await container.get(Redis)
     try:
         await redis.ping()
-    except (RedisError, OSError) as error:
+    except REDIS_ERRORS as error:
         message = (
             f"Redis at {server.address!r} can't be used ({type(error).__name__}): start it, or set "
             "REDIS_URL and REDIS_PASSWORD"

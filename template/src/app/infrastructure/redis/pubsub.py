@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.infrastructure.redis.errors import REDIS_ERRORS, RedisUnavailableError
 from app.infrastructure.redis.keys import KeySpace
-from app.infrastructure.redis.lock import RedisUnavailableError
 
 DataT = TypeVar("DataT")
 RECONNECT_PAUSES = (0.05, 0.2, 1.0, 5.0)
@@ -51,7 +51,7 @@ class PubSub:
         body = TypeAdapter(type(data)).dump_json(data)
         try:
             return int(await self._redis.publish(self._keys("channel", channel), body))
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise RedisUnavailableError from error
 
     @asynccontextmanager
@@ -70,7 +70,7 @@ class PubSub:
         source: Any = self._redis.pubsub(ignore_subscribe_messages=False)
         try:
             await self._listen(source, names)
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             await source.aclose()
             raise RedisUnavailableError from error
         try:
@@ -102,7 +102,7 @@ class PubSub:
                     await self._listen(source, names)
                     failures = 0
                 raw = await source.get_message(timeout=None)
-            except (RedisError, OSError) as error:
+            except REDIS_ERRORS as error:
                 if not failures:
                     logger.warning("Subscription interrupted: {}", type(error).__name__)
                 await asyncio.sleep(RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)])
@@ -117,8 +117,8 @@ class PubSub:
                 continue
             try:
                 data = adapter.validate_json(raw["data"])
-            except ValidationError as error:
-                logger.warning("Message on {} left out: {}", raw["channel"], error.error_count())
+            except (ValidationError, UnicodeError) as error:
+                logger.warning("Message on {} left out: {}", raw["channel"], type(error).__name__)
                 continue
             yield Message(names[raw["channel"]], data, gap)
             gap = False

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from app.infrastructure.queue.bullmq.scripts import EVERY, Script
 from app.infrastructure.queue.errors import QueueUnavailableError
+from app.infrastructure.redis import REDIS_ERRORS
 
 AnswerT = TypeVar("AnswerT")
 Word = str | bytes | int | float
@@ -108,6 +109,6 @@ class Commands:
                 return await work
         except NoScriptError:
             raise
-        except (RedisError, OSError, TimeoutError) as error:
+        except (*REDIS_ERRORS, TimeoutError) as error:
             message = f"Redis does not do its work: {str(error) or type(error).__name__}"
             raise QueueUnavailableError(message, headers={"Retry-After": "5"}) from error

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from app.infrastructure.queue.bullmq import scripts
 from app.infrastructure.queue.bullmq.commands import Call, Commands, Word
@@ -16,6 +15,7 @@ from app.infrastructure.queue.bullmq.wire import milliseconds, read_record
 from app.infrastructure.queue.engine import QueueLimits
 from app.infrastructure.queue.errors import InvalidJobError, QueueUnavailableError
 from app.infrastructure.queue.jobs import JobRecord, JobState
+from app.infrastructure.redis import REDIS_ERRORS
 
 PLACES = {
     JobState.WAITING: ("wait", "prioritized"),
@@ -51,7 +51,7 @@ class Listing:
         try:
             async for key in redis.scan_iter(match=f"{self._prefix}:*:meta", count=BATCH):
                 found.add(key.removeprefix(f"{self._prefix}:").removesuffix(":meta"))
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise QueueUnavailableError from error
         return sorted(found)
 

@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from app.infrastructure.queue.bullmq.store import Nothing
 from app.infrastructure.queue.errors import QueueUnavailableError
+from app.infrastructure.redis import REDIS_ERRORS
 
 LONGEST_WAIT = 2.0
 """Seconds one blocked command lasts: a marker may be lost with a worker that popped it, and a
@@ -61,7 +61,7 @@ class Watch:
 
     async def close(self) -> None:
         """Close the connection."""
-        with suppress(RedisError, OSError):
+        with suppress(*REDIS_ERRORS):
             await self._redis.aclose()
 
     async def _pop(self, due: float | None) -> float | None:
@@ -72,7 +72,7 @@ class Watch:
         try:
             async with asyncio.timeout(block + self._timeout):
                 found: Any = await self._redis.execute_command("BZPOPMIN", self._marker, block)
-        except (RedisError, OSError, TimeoutError) as error:
+        except (*REDIS_ERRORS, TimeoutError) as error:
             message = f"Redis does not do its work: {str(error) or type(error).__name__}"
             raise QueueUnavailableError(message) from error
         return float(found[2]) if found else None

@@ -1,0 +1,321 @@
+"""A broker that dies, hangs, refuses or holds nonsense: nothing is lost, nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from app.infrastructure.queue import (
+    DeadReason,
+    JobContext,
+    JobState,
+    QueueLimits,
+    QueueUnavailableError,
+    Schedule,
+    job,
+)
+from app.infrastructure.queue.bullmq import consumer
+from app.infrastructure.queue.testing import StartJobs
+from app.infrastructure.redis.embedded import binary
+from app.infrastructure.redis.keys import KeySpace
+
+PATIENCE = 60.0
+
+
+class Broker:
+    """A server of the test's own, which keeps what it has acknowledged."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        """Start it, with the data it had."""
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        words += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        self.process = subprocess.Popen([binary(), *words], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        """Let it answer nobody, with all connections open."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo `freeze`."""
+        os.kill(self.process.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A server that may be mistreated."""
+    started = Broker(tmp_path)
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def redis_url(broker: Broker) -> str:
+    """Everything in these tests uses the test's own server."""
+    return f"redis://127.0.0.1:{broker.port}"
+
+
+@job("echo")
+async def echo(value: int) -> int:
+    return value
+
+
+async def test_a_job_after_a_long_silence_is_taken_at_once(job_service: StartJobs) -> None:
+    """Longer than any client's timeout for one command."""
+    async with job_service([echo]) as running:
+        await asyncio.sleep(12)
+        handle = await running.jobs.publish(echo, 1)
+        assert await handle.result(timeout=1.0) == 1
+
+
+async def test_publishing_without_a_broker_fails_soon_and_clearly(
+    job_service: StartJobs, broker: Broker
+) -> None:
+    """And works again once it is back."""
+    async with job_service([echo], work=False) as running:
+        await running.jobs.publish(echo, 1)
+        broker.kill()
+        async with asyncio.timeout(5):
+            with pytest.raises(QueueUnavailableError):
+                await running.jobs.publish(echo, 2)
+        broker.start()
+        await running.jobs.publish(echo, 3)
+        assert (await running.engine.counts("default"))[JobState.WAITING] == 2
+
+
+async def test_a_frozen_broker_leaves_exactly_one_job(
+    job_service: StartJobs, broker: Broker
+) -> None:
+    """Whoever got no answer publishes the same id again."""
+    async with job_service([echo], work=False, queue_publish_timeout=1.0) as running:
+        await running.jobs.publish(echo, 0, id="before")
+        broker.freeze()
+        try:
+            with pytest.raises(QueueUnavailableError):
+                await running.jobs.publish(echo, 1, id="once")
+        finally:
+            broker.thaw()
+        await running.jobs.publish(echo, 1, id="once")
+        await asyncio.sleep(0.5)
+        assert (await running.engine.counts("default"))[JobState.WAITING] == 2
+
+
+async def test_work_goes_on_after_the_broker_was_killed(
+    job_service: StartJobs, broker: Broker
+) -> None:
+    """Each job that was acknowledged is done."""
+    done: set[int] = set()
+
+    @job("mark", attempts=9)
+    async def mark(value: int) -> None:
+        await asyncio.sleep(0.02)
+        done.add(value)
+
+    async with job_service([mark]) as running:
+        published: list[int] = []
+        for value in range(150):
+            if value in {40, 90}:
+                broker.kill()
+                await asyncio.sleep(0.3)
+                broker.start()
+            try:
+                await running.jobs.publish(mark, value)
+            except QueueUnavailableError:
+                continue
+            published.append(value)
+        async with asyncio.timeout(PATIENCE):
+            while not done >= set(published):  # noqa: ASYNC110 - two processes and a broker
+                await asyncio.sleep(0.05)
+        assert len(published) > 140
+
+
+async def test_a_worker_that_hears_nothing_is_not_healthy(
+    job_service: StartJobs, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that whoever watches it can act."""
+    monkeypatch.setattr(consumer, "SILENT_SECONDS", 3.0)
+    async with job_service([echo]) as running:
+        assert running.worker.silent_queues() == []
+        broker.freeze()
+        try:
+            await asyncio.sleep(4)
+            assert running.worker.silent_queues() == ["default"]
+        finally:
+            broker.thaw()
+        handle = await running.jobs.publish(echo, 1)
+        await handle.result(timeout=PATIENCE)
+        assert running.worker.silent_queues() == []
+
+
+async def test_a_broker_without_memory_is_a_clear_error(
+    job_service: StartJobs, redis: Redis
+) -> None:
+    """Nothing is dropped silently, and it recovers."""
+    async with job_service([echo], work=False) as running:
+        await redis.config_set("maxmemory", "1")
+        with pytest.raises(QueueUnavailableError, match="memory"):
+            await running.jobs.publish(echo, 1)
+        await redis.config_set("maxmemory", "0")
+        await running.jobs.publish(echo, 2)
+
+
+def nonsense(rng: random.Random) -> dict[str, bytes]:
+    """Return a hash that is nearly a job, or not at all."""
+    good = {"name": b"echo", "data": b"1", "opts": b'{"attempts":3}', "timestamp": b"1700000000000"}
+    broken = [
+        b"",
+        b"{",
+        b"\xff\xfe\x00",
+        b"[" * 2000,
+        b'{"attempts":"many"}',
+        b'{"delay":1e400}',
+        b'{"backoff":{"type":[]}}',
+        b"null",
+        b'"\\ud800"',
+        rng.randbytes(20),
+    ]
+    for name in rng.sample(sorted(good), rng.randint(1, 3)):
+        if rng.random() < 0.3:
+            del good[name]
+        else:
+            good[name] = rng.choice(broken)
+    return good
+
+
+async def test_nonsense_in_the_broker_harms_nothing_behind_it(
+    job_service: StartJobs, redis: Redis, keys: KeySpace
+) -> None:
+    """It is dead with its bytes, or does what little it says."""
+    rng = random.Random(7)  # noqa: S311 - the same each time
+    base = f"{{{keys.prefix}}}:default:"
+    raw = Redis.from_url(f"redis://127.0.0.1:{redis.connection_pool.connection_kwargs['port']}")
+    bodies: dict[str, dict[str, bytes]] = {}
+    async with raw.pipeline(transaction=False) as pipe:
+        for number in range(300):
+            name = f"raw-{number}-{secrets.token_hex(4)}"
+            bodies[name] = nonsense(rng)
+            if number % 50:
+                for field, value in bodies[name].items():
+                    pipe.hset(base + name, field, value)
+            pipe.lpush(base + "wait", name)
+        pipe.zadd(base + "marker", {"0": 0})
+        await pipe.execute()
+    async with job_service([echo]) as running:
+        handle = await running.jobs.publish(echo, 5)
+        assert await handle.result(timeout=PATIENCE) == 5
+        counts = await running.engine.counts("default")
+        assert counts[JobState.WAITING] + counts[JobState.ACTIVE] == 0
+        assert counts[JobState.DEAD] + counts[JobState.COMPLETED] == 301
+        dead = await running.engine.list_jobs("default", JobState.DEAD, limit=1000)
+        assert {record.reason for record in dead} >= {DeadReason.UNDECODABLE, DeadReason.UNKNOWN}
+        for record in dead:
+            if body := bodies[record.id].get("data"):
+                kept = await raw.hget(base + record.id, "data")
+                assert kept is None or kept == body
+    await raw.aclose()
+
+
+async def test_a_queue_s_rate_is_kept_over_all_workers(job_service: StartJobs) -> None:
+    """40 jobs at 10 a second take three seconds: the first ten start at once."""
+    starts: list[float] = []
+
+    @job("limited")
+    async def limited(value: int) -> int:
+        starts.append(time.monotonic())
+        return value
+
+    limits = QueueLimits(queue="default", rate=10, per=timedelta(seconds=1))
+    async with job_service([limited, limits]) as first, job_service([limited, limits]):
+        jobs = first.jobs
+        handles = await jobs.publish_many([jobs.prepare(limited, n) for n in range(40)])
+        for handle in handles:
+            await handle.result(timeout=PATIENCE)
+    starts.sort()
+    for number in range(30):
+        assert starts[number + 10] - starts[number] > 0.5
+    assert starts[-1] - starts[0] < 10
+
+
+async def test_a_queue_s_concurrency_is_kept_over_all_workers(job_service: StartJobs) -> None:
+    """Two workers of ten places each, two jobs at once."""
+    now = most = 0
+
+    @job("counted")
+    async def counted(_value: int) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.03)
+        now -= 1
+
+    limits = QueueLimits(queue="default", concurrency=2)
+    async with job_service([counted, limits]) as first, job_service([counted, limits]):
+        jobs = first.jobs
+        handles = await jobs.publish_many([jobs.prepare(counted, n) for n in range(20)])
+        for handle in handles:
+            await handle.result(timeout=PATIENCE)
+    assert most == 2
+
+
+async def test_a_schedule_fires_once_however_many_workers_run(job_service: StartJobs) -> None:
+    """By interval and by cron; it can be listed and removed."""
+    ticks: dict[str, list[str]] = {"interval": [], "cron": []}
+
+    @job("tick")
+    async def tick(kind: str, context: JobContext) -> None:
+        ticks[kind].append(context.job.id)
+
+    interval = Schedule(
+        key="often", job="tick", payload="interval", every=timedelta(milliseconds=250)
+    )
+    cron = Schedule(key="each-second", job="tick", payload="cron", cron="* * * * * *")
+    contributes = [tick, interval, cron]
+    async with job_service(contributes) as first, job_service(contributes):
+        await asyncio.sleep(2.6)
+        listed = {record.key: record for record in await first.admin.schedules()}
+        assert listed.keys() == {"often", "each-second"}
+        assert (listed["often"].every, listed["each-second"].cron) == (
+            timedelta(milliseconds=250),
+            "* * * * * *",
+        )
+        assert await first.jobs.unschedule("default", "often")
+        assert await first.jobs.unschedule("default", "each-second")
+        assert not await first.jobs.unschedule("default", "often")
+        await asyncio.sleep(0.3)
+        before = {kind: len(ids) for kind, ids in ticks.items()}
+        await asyncio.sleep(1.2)
+        assert {kind: len(ids) for kind, ids in ticks.items()} == before
+    for ids in ticks.values():
+        assert len(ids) == len(set(ids))
+    assert 8 <= len(ticks["interval"]) <= 13
+    assert 2 <= len(ticks["cron"]) <= 4
