@@ -30,9 +30,13 @@ def load(path: Path) -> Any:
 
 
 def questions() -> dict[str, dict[str, Any]]:
-    """Return the questions of copier.yml."""
+    """Return the questions of copier.yml, without what is computed from their answers."""
     loaded = load(ROOT / "copier.yml")
-    return {name: value for name, value in loaded.items() if not name.startswith("_")}
+    return {
+        name: value
+        for name, value in loaded.items()
+        if not name.startswith("_") and value.get("when") is not False
+    }
 
 
 def settings() -> dict[str, Any]:

@@ -77,6 +77,7 @@ OTHER: dict[str, Any] = {
     "python_floor": "3.13",
     "preset": "full",
     "infrastructure": ["database"],
+    "queue_engines": [],
     "features": [],
     "deployment": ["docker", "kubernetes"],
     "ci": "gitlab",

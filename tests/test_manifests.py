@@ -64,15 +64,18 @@ def existing(service: Path, *names: str) -> Iterator[Any]:
 
 
 def kubernetes(service: Path) -> dict[str, Any]:
-    """Return the manifests of the service by kind."""
-    found = map(load, sorted((service / "deploy/kubernetes").glob("*")))
-    return {manifest["kind"]: manifest for manifest in found}
+    """Return the manifests of the service by kind; the worker's is called so."""
+    found = {path.stem: load(path) for path in sorted((service / "deploy/kubernetes").glob("*"))}
+    return {
+        "Worker" if name == "worker" else manifest["kind"]: manifest
+        for name, manifest in found.items()
+    }
 
 
 def pods(service: Path) -> list[dict[str, Any]]:
     """Return the pod specifications in the service's manifests."""
     manifests = kubernetes(service)
-    kinds = [kind for kind in ("Deployment", "Job") if kind in manifests]
+    kinds = [kind for kind in ("Deployment", "Worker", "Job") if kind in manifests]
     return [manifests[kind]["spec"]["template"]["spec"] for kind in kinds]
 
 
@@ -211,7 +214,10 @@ def test_selectors_find_the_pods(full: Path) -> None:
     assert manifests["Deployment"]["spec"]["selector"]["matchLabels"] == labels
     assert manifests["Service"]["spec"]["selector"] == labels
     assert manifests["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
-    assert manifests["Job"]["spec"]["template"]["metadata"]["labels"] != labels
+    for kind in ("Job", "Worker"):
+        assert manifests[kind]["spec"]["template"]["metadata"]["labels"] != labels
+    worker = manifests["Worker"]["spec"]
+    assert worker["selector"]["matchLabels"] == worker["template"]["metadata"]["labels"]
     target = manifests["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
     assert target["name"] == manifests["Deployment"]["metadata"]["name"]
     assert "replicas" not in manifests["Deployment"]["spec"]
@@ -348,6 +354,9 @@ def test_nothing_is_killed_before_it_could_end(full: Path) -> None:
     text = (full / ".env.example").read_text(encoding="utf-8")
     (grace,) = re.findall(r"^#SHUTDOWN_GRACE=(\d+)$", text, re.MULTILINE)
     pod = kubernetes(full)["Deployment"]["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] >= int(grace) + 5
+    (grace,) = re.findall(r"^#WORKER_GRACE=(\d+)$", text, re.MULTILINE)
+    pod = kubernetes(full)["Worker"]["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] >= int(grace) + 5
     stop = load(full / COMPOSE)["services"]["api"]["stop_grace_period"]
     assert int(stop.removesuffix("s")) >= int(grace) + 5

@@ -14,7 +14,7 @@ from tests import rendering
 from tests.markdown import broken_links
 from tests.matrix import ONCE_EACH, Matrix, Pair, Row, choices, parameters, to_answers, to_row
 from tests.questionnaire import questions
-from tests.rendering import FEW_EXAMPLES, Service, Template
+from tests.rendering import BRIEF_TESTS, FEW_EXAMPLES, Service, Template
 
 PRESETS = ("minimal", "standard", "full")
 RECORD = Path(__file__).with_name("matrix.toml")
@@ -154,7 +154,7 @@ def test_it_migrates(service: Service, index: int, tmp_path: Path) -> None:
 
 
 def test_its_own_tests_pass(service: Service) -> None:
-    service.python("-m", "pytest", "-q", "-p", "no:cacheprovider", **FEW_EXAMPLES)
+    service.python("-m", *BRIEF_TESTS, **FEW_EXAMPLES)
 
 
 ONCE_PER_CODE = {test_its_own_tests_pass}

@@ -12,7 +12,7 @@ import pytest
 
 from scripts.servers import free_port
 from tests.questionnaire import questions
-from tests.rendering import FEW_EXAMPLES, Service, Template, service_environment
+from tests.rendering import BRIEF_TESTS, FEW_EXAMPLES, Service, Template, service_environment
 from tests.running import answers, running
 
 FULL = {"preset": "full"}
@@ -58,7 +58,7 @@ def test_service_is_whole_without_it(without: Service, mypy_cache: Path, tmp_pat
     without.python("-m", "ruff", "check", ".")
     without.python("-m", "ruff", "format", "--check", ".")
     without.python("-m", "mypy", "--cache-dir", mypy_cache)
-    without.python("-m", "pytest", "-q", "-p", "no:cacheprovider", **FEW_EXAMPLES)
+    without.python("-m", *BRIEF_TESTS, **FEW_EXAMPLES)
     assert_it_serves(without, tmp_path / "serve.log")
 
 

@@ -31,6 +31,7 @@ from app.infrastructure.queue.testing import StartJobs
 from app.infrastructure.redis.embedded import binary
 from app.infrastructure.redis.keys import KeySpace
 
+pytestmark = pytest.mark.slow
 PATIENCE = 60.0
 
 

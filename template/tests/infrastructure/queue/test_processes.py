@@ -21,6 +21,7 @@ from app.infrastructure.queue.testing import StartJobs
 from app.infrastructure.redis.keys import KeySpace
 
 PROGRAM = Path(__file__).with_name("program.py")
+pytestmark = pytest.mark.slow
 PATIENCE = 150.0
 
 

@@ -42,7 +42,10 @@ def provide_engine(settings: QueueSettings, keys: KeySpace, connector: RedisConn
     """The engine `QUEUE_ENGINE` names; the other ones are not imported."""
     name = f"{__package__}.{settings.queue_engine}.engine"
     build = cast("Callable[[EngineParts], JobEngine]", importlib.import_module(name).build)
-    return build(EngineParts(settings=settings, keys=keys, connect=connector.connect))
+    parts = EngineParts(
+        settings=settings, keys=keys, connect=connector.connect, multiplex=connector.multiplex
+    )
+    return build(parts)
 
 
 provider = Provider(scope=Scope.APP)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from app.infrastructure.queue.settings import QueueSettings
-from app.infrastructure.redis import KeySpace
+from app.infrastructure.redis import KeySpace, Multiplexer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,3 +19,5 @@ class EngineParts:
     keys: KeySpace
     connect: Callable[[], Redis]
     """Makes a Redis client of its own: whoever blocks, or has a thread, needs one."""
+    multiplex: Callable[[], Multiplexer | None]
+    """Makes what sends the commands of many tasks over one socket, where the server allows it."""

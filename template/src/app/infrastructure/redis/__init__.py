@@ -3,6 +3,7 @@
 from app.infrastructure.redis.errors import REDIS_ERRORS, RedisUnavailableError
 from app.infrastructure.redis.keys import KeySpace
 from app.infrastructure.redis.lock import HeldLock, LockLostError, LockNotAcquiredError, Locks
+from app.infrastructure.redis.multiplexer import Multiplexer
 from app.infrastructure.redis.pubsub import Message, PubSub
 from app.infrastructure.redis.server import RedisConnector
 
@@ -14,6 +15,7 @@ __all__ = [
     "LockNotAcquiredError",
     "Locks",
     "Message",
+    "Multiplexer",
     "PubSub",
     "RedisConnector",
     "RedisUnavailableError",

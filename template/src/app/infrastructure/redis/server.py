@@ -12,6 +12,7 @@ from app.core.settings import AppSettings
 from app.infrastructure.redis.address import Address, Mode
 from app.infrastructure.redis.client import build_client
 from app.infrastructure.redis.embedded import EmbeddedServer
+from app.infrastructure.redis.multiplexer import Multiplexer
 from app.infrastructure.redis.settings import RedisSettings
 
 
@@ -53,3 +54,10 @@ class RedisConnector:
             options: of redis-py, over those the settings imply.
         """
         return build_client(self._settings, self._server.address, self._name, **options)
+
+    def multiplex(self) -> Multiplexer | None:
+        """Return a multiplexer; None where the address may change: a client must do there."""
+        address = self._server.address
+        if not Multiplexer.possible(address):
+            return None
+        return Multiplexer(self._settings, address, self._name)

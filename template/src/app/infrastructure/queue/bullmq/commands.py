@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from app.infrastructure.queue.bullmq.scripts import EVERY, Script
 from app.infrastructure.queue.errors import QueueUnavailableError
-from app.infrastructure.redis import REDIS_ERRORS
+from app.infrastructure.redis import REDIS_ERRORS, Multiplexer
 
-AnswerT = TypeVar("AnswerT")
 Word = str | bytes | int | float
+Line = Sequence[Word]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,75 +40,76 @@ class Commands:
         QueueUnavailableError: Redis did not answer, or refuses to work (out of memory, read-only).
     """
 
-    def __init__(self, redis: Redis, timeout: float) -> None:
-        """Run commands on `redis`, each within `timeout` seconds."""
+    def __init__(self, redis: Redis, timeout: float, fast: Multiplexer | None = None) -> None:
+        """Run commands.
+
+        Args:
+            redis: for servers that have no single address, such as a cluster.
+            timeout: seconds a call may take.
+            fast: used instead where there is one.
+        """
         self._redis: Any = redis  # its types know no command by name
         self._timeout = timeout
+        self._fast = fast
 
     async def execute(self, *words: Word) -> Any:
         """Run a command."""
-        return await self._bounded(self._redis.execute_command(*words))
+        return (await self._run([words]))[0]
 
-    async def run(self, call: Call, then: Sequence[Word] = ()) -> Any:
+    async def run(self, call: Call, then: Line = ()) -> Any:
         """Run a script, and a command after it in the same write; return the script's answer."""
-        return (await self.run_with(call, then))[0] if then else await self.execute_call(call)
+        return (await self._run([call.words, then] if then else [call.words]))[0]
 
-    async def execute_call(self, call: Call) -> Any:
-        """Run a script alone."""
-        return await self._with_scripts(lambda: self._redis.execute_command(*call.words))
-
-    async def run_with(self, call: Call, then: Sequence[Word]) -> list[Any]:
+    async def run_with(self, call: Call, then: Line) -> list[Any]:
         """Run a script, and a command after it in the same write; return both answers."""
-        return await self._pipeline([call.words, then], transaction=False)
+        return await self._run([call.words, then])
 
-    async def execute_all(self, lines: Sequence[Sequence[Word]]) -> list[Any]:
+    async def execute_all(self, lines: Sequence[Line]) -> list[Any]:
         """Run commands in one write."""
-        return await self._pipeline(lines, transaction=False)
+        return await self._run(lines)
 
     async def run_all(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts, all or none, in one round trip."""
-        return await self._pipeline([call.words for call in calls], transaction=True)
-
-    async def _pipeline(self, lines: Sequence[Sequence[Word]], *, transaction: bool) -> list[Any]:
-        async def send() -> list[Any]:
-            async with self._redis.pipeline(transaction=transaction) as pipe:
-                for line in lines:
-                    pipe.execute_command(*line)
-                answers: list[Any] = await pipe.execute()
-                return answers
-
-        answers: list[Any] = await self._with_scripts(send)
-        return answers
-
-    async def _with_scripts(self, work: Any) -> Any:
-        """Run, and load the scripts if the server has lost them: a restart does that."""
-        try:
-            return await self._bounded(work())
-        except NoScriptError:
-            await self.load()
-            return await self._bounded(work())
+        return await self._run([call.words for call in calls], transaction=True)
 
     async def load(self) -> None:
         """Let the server know all scripts."""
-
-        async def send() -> None:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for script in EVERY:
-                    pipe.execute_command("SCRIPT LOAD", script.source)
-                await pipe.execute()
-
-        await self._bounded(send())
+        await self._run([("SCRIPT", "LOAD", script.source) for script in EVERY])
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._bounded(self._redis.aclose())
+        if self._fast:
+            await self._fast.close()
+        await self._redis.aclose()
 
-    async def _bounded(self, work: Awaitable[AnswerT]) -> AnswerT:
+    async def _run(self, lines: Sequence[Line], *, transaction: bool = False) -> list[Any]:
+        """Run, and load the scripts if the server has lost them: a restart does that."""
         try:
-            async with asyncio.timeout(self._timeout):
-                return await work
-        except NoScriptError:
-            raise
+            try:
+                return await self._send(lines, transaction=transaction)
+            except NoScriptError:
+                await self.load()
+                return await self._send(lines, transaction=transaction)
         except (*REDIS_ERRORS, TimeoutError) as error:
             message = f"Redis does not do its work: {str(error) or type(error).__name__}"
             raise QueueUnavailableError(message, headers={"Retry-After": "5"}) from error
+
+    async def _send(self, lines: Sequence[Line], *, transaction: bool) -> list[Any]:
+        fast = self._fast
+        if fast and len(lines) == 1:
+            return [await fast.execute(*lines[0])]
+        if fast:
+            answers = await (fast.transaction(lines) if transaction else fast.execute_all(lines))
+        else:
+            async with asyncio.timeout(self._timeout):
+                answers = await self._pipeline(lines, transaction=transaction)
+        if failed := next((a for a in answers if isinstance(a, Exception)), None):
+            raise failed
+        return answers
+
+    async def _pipeline(self, lines: Sequence[Line], *, transaction: bool) -> list[Any]:
+        async with self._redis.pipeline(transaction=transaction) as pipe:
+            for line in lines:
+                pipe.execute_command(*line)
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+            return answers

@@ -46,7 +46,8 @@ class BullmqEngine:
         self._settings = parts.settings
         self._connect = parts.connect
         self._redis: Redis = parts.connect()
-        self._commands = Commands(self._redis, parts.settings.queue_publish_timeout)
+        timeout = parts.settings.queue_publish_timeout
+        self._commands = Commands(self._redis, timeout, parts.multiplex())
         self._signals = Signals(self._redis, parts.keys)
         # A hash tag: in a cluster the keys of all queues lie together, as the scripts need it.
         self.prefix = f"{{{parts.keys.prefix}}}"
@@ -89,7 +90,7 @@ class BullmqEngine:
         for begin in range(0, len(jobs), LARGEST_BATCH):
             calls = [self._store(j.queue).adding(j) for j in jobs[begin : begin + LARGEST_BATCH]]
             if len(calls) == 1:
-                answers = [await self._commands.execute_call(calls[0])]
+                answers = [await self._commands.run(calls[0])]
             else:
                 answers = await self._commands.run_all(calls)
             ids += [_added(answer) for answer in answers]

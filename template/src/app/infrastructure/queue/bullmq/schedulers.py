@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
-
 from app.infrastructure.queue.bullmq import scripts
 from app.infrastructure.queue.bullmq.commands import Call, Commands, Word
 from app.infrastructure.queue.bullmq.keys import QueueKeys
+from app.infrastructure.queue.bullmq.packing import pack
 from app.infrastructure.queue.bullmq.wire import milliseconds, moment, options_to_bullmq, timestamp
 from app.infrastructure.queue.errors import InvalidJobError
 from app.infrastructure.queue.jobs import Job
@@ -21,11 +20,6 @@ from app.infrastructure.queue.schedules import Schedule, ScheduleRecord
 SCHEDULER_KINDS = (
     "repeat", "delayed", "wait", "paused", "meta", "prioritized", "marker", "id", "events", "pc",
 )  # fmt: skip
-
-
-def _pack(value: Any) -> bytes:
-    packed: bytes = msgpack.packb(value, use_bin_type=True)
-    return packed
 
 
 class Schedulers:
@@ -53,11 +47,11 @@ class Schedulers:
         }
         arguments: list[Word] = [
             timestamp(due),
-            _pack(scheduler),
+            pack(scheduler),
             schedule.key,
             template.body,
-            _pack(options),
-            _pack(_next_options(options, schedule.key, _repeat(scheduler), timestamp(due), 1)),
+            pack(options),
+            pack(_next_options(options, schedule.key, _repeat(scheduler), timestamp(due), 1)),
             timestamp(now),
             keys.base,
             "",
@@ -85,7 +79,7 @@ class Schedulers:
             due,
             fields["rjk"],
             fields["data"],
-            _pack(_next_options(options, fields["rjk"], repeat, due, count)),
+            pack(_next_options(options, fields["rjk"], repeat, due, count)),
             round(time.time() * 1000),
             keys.base,
             job_id,

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
-
 from app.infrastructure.queue.bullmq import scripts
 from app.infrastructure.queue.bullmq.commands import Call, Commands, Word
 from app.infrastructure.queue.bullmq.keys import QueueKeys
+from app.infrastructure.queue.bullmq.packing import pack
 from app.infrastructure.queue.bullmq.wire import (
     Fields,
     milliseconds,
@@ -74,11 +73,6 @@ class _End:
     value: str
     keep: Mapping[str, float]
     fields: Mapping[str, str] = field(default_factory=dict)
-
-
-def _pack(value: Any) -> bytes:
-    packed: bytes = msgpack.packb(value, use_bin_type=True)
-    return packed
 
 
 def _now() -> int:
@@ -163,11 +157,11 @@ class Store:
             None,
             f"{self.keys.base}de:{deduplication.key}" if deduplication else None,
         ]
-        return [_pack(packed), job.body, _pack(options)]
+        return [pack(packed), job.body, pack(options)]
 
     async def take(self, token: str) -> Taken | Nothing:
         """Take the next job that may be started now."""
-        options = _pack({"token": token, "lockDuration": self._lock})
+        options = pack({"token": token, "lockDuration": self._lock})
         arguments: list[Word] = [self.keys.base, _now(), options]
         answer = await self._commands.run(Call(scripts.TAKE, self._take_keys, arguments))
         return _taken(answer, token)
@@ -206,7 +200,7 @@ class Store:
         }
         arguments: list[Word] = [
             taken.id, _now(), end.label, end.value, end.target, "1" if more else "",
-            self.keys.base, _pack(options), _flat(end.fields),
+            self.keys.base, pack(options), _flat(end.fields),
         ]  # fmt: skip
         call = Call(scripts.FINISH, keys, arguments)
         answer = await self._commands.run(call, then=("PUBLISH", tell, ""))
@@ -228,7 +222,7 @@ class Store:
             *self.keys("marker", "active", "prioritized", "delayed", taken.id, "events", "meta"),
             *self.keys("stalled", "wait", "limiter", "pc"),
         ]
-        options = _pack({"token": taken.token, "lockDuration": self._lock})
+        options = pack({"token": taken.token, "lockDuration": self._lock})
         arguments: list[Word] = [
             self.keys.base, _now(), taken.id, taken.token, pause, "0", fields, "1" if more else "0",
             options,
@@ -275,8 +269,8 @@ class Store:
         """
         arguments: list[Word] = [
             self.keys.base,
-            _pack(list(held.values())),
-            _pack(list(held)),
+            pack(list(held.values())),
+            pack(list(held)),
             self._lock,
         ]
         return Call(scripts.EXTEND, self.keys("stalled"), arguments)
@@ -317,7 +311,7 @@ class Store:
 
 def _flat(fields: Mapping[str, str]) -> bytes | str:
     """Return fields as the scripts take them."""
-    return _pack([part for pair in fields.items() for part in pair]) if fields else ""
+    return pack([part for pair in fields.items() for part in pair]) if fields else ""
 
 
 def _failed_fields(taken: Taken, failure: JobFailure) -> dict[str, str]:

@@ -14,7 +14,6 @@ from typing import Any
 
 from app.infrastructure.queue.codec import decode_body
 from app.infrastructure.queue.engine import Delivery
-from app.infrastructure.queue.errors import InvalidJobError
 from app.infrastructure.queue.jobs import DeadReason, Job, JobFailure, JobRecord, JobState
 from app.infrastructure.queue.options import PRIORITIES, Backoff, BackoffKind, JobOptions
 
@@ -72,9 +71,9 @@ def options_to_bullmq(job: Job) -> dict[str, Any]:
     if options.priority:
         written["priority"] = options.priority
     if options.deduplication:
-        written["de"] = {"id": options.deduplication.key}
-        if options.deduplication.window:
-            written["de"]["ttl"] = milliseconds(options.deduplication.window)
+        window = options.deduplication.window
+        ttl = {"ttl": milliseconds(window)} if window else {}
+        written["de"] = {"id": options.deduplication.key, **ttl}
     return written
 
 
@@ -152,9 +151,6 @@ def read_job(queue: str, job_id: str, fields: Fields) -> Job:
         headers = {str(k): str(v) for k, v in headers.items()}
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"the options can't be read: {error}"
-        raise ValueError(message) from error
-    except InvalidJobError as error:
-        message = f"the options make no sense: {error}"
         raise ValueError(message) from error
     return Job(
         id=job_id,

@@ -1,0 +1,297 @@
+"""Commands of many tasks on one socket.
+
+What the tasks of a process send in one turn of the event loop leaves in one write, and the answers
+come back in order: no task waits for another one's round trip. redis-py gives each command a
+connection of its own until it is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import hiredis
+from redis import exceptions
+
+from app.infrastructure.redis.address import Address, Mode
+from app.infrastructure.redis.settings import RedisSettings
+
+Word = str | bytes | int | float
+MOST_UNANSWERED = 50_000
+"""Commands on their way; who has more to send waits."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between attempts to connect."""
+BLOCKING = ("BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN")
+STATEFUL = ("DISCARD", "EXEC", "MULTI", "RESET", "SELECT", "UNWATCH", "WATCH", "WAIT", "WAITAOF")
+STREAMING = ("MONITOR", "PSUBSCRIBE", "SSUBSCRIBE", "SUBSCRIBE", "SYNC", "XREAD", "XREADGROUP")
+ELSEWHERE = frozenset((*BLOCKING, *STATEFUL, *STREAMING))
+"""Commands that would hold up or confuse all the others."""
+ERRORS: dict[str, type[exceptions.RedisError]] = {
+    "NOSCRIPT": exceptions.NoScriptError,
+    "LOADING": exceptions.BusyLoadingError,
+    "READONLY": exceptions.ReadOnlyError,
+    "OOM": exceptions.OutOfMemoryError,
+    "NOAUTH": exceptions.AuthenticationError,
+    "WRONGPASS": exceptions.AuthenticationError,
+    "NOPERM": exceptions.NoPermissionError,
+    "EXECABORT": exceptions.ExecAbortError,
+}
+
+
+pack = cast("Callable[[tuple[Word, ...]], bytes]", hiredis.pack_command)
+"""Its own types know commands of one word only."""
+
+
+def _error(text: str) -> exceptions.RedisError:
+    """Return the exception redis-py has for what a server answers."""
+    code, _, rest = text.partition(" ")
+    known = ERRORS.get(code)
+    return known(rest) if known else exceptions.ResponseError(text)
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What a multiplexer has done."""
+
+    commands: int = 0
+    writes: int = 0
+    connections: int = 0
+
+
+class _Connection(asyncio.Protocol):
+    """One socket, and who waits for its answers, in order."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._reader = hiredis.Reader(
+            encoding="utf-8",
+            errors="surrogateescape",
+            replyError=_error,
+            protocolError=exceptions.InvalidResponse,
+        )
+        self.waiting: deque[asyncio.Future[Any]] = deque()
+        self.lost = False
+        self.heard = loop.time()
+        self.transport: asyncio.Transport | None = None
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = self._loop.time()
+        reader, waiting = self._reader, self.waiting
+        try:
+            reader.feed(data)
+            while (answer := reader.gets()) is not False:
+                future = waiting.popleft()
+                if future.done():  # its task was cancelled: the answer is nobody's
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+        except (exceptions.InvalidResponse, IndexError) as error:
+            self.drop(exceptions.ConnectionError(f"not an answer of Redis: {error}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.drop(exceptions.ConnectionError(f"the connection was lost: {exc or 'closed'}"))
+
+    def drop(self, error: Exception) -> None:
+        """Give up the socket: everybody who waits gets the error."""
+        if self.transport:
+            self.transport.abort()
+        self.lost = True
+        self.writable.set()
+        waiting, self.waiting = self.waiting, deque()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # read by somebody, or by nobody: no complaint about it
+
+
+class Multiplexer:
+    """Commands on one socket, made when it is first needed and again when it is lost.
+
+    Commands that are unanswered when the connection is lost fail: whether they were carried out is
+    not known, so nothing is sent twice behind the caller's back. Those that come after wait for a
+    new connection, up to `REDIS_TIMEOUT`. Belongs to the event loop that first uses it.
+    """
+
+    def __init__(self, settings: RedisSettings, address: Address, name: str) -> None:
+        """Prepare; nothing is connected yet."""
+        self._settings = settings
+        self._address = address
+        self._name = name
+        self._timeout = settings.redis_timeout
+        self._connection: _Connection | None = None
+        self._connecting: asyncio.Lock | None = None
+        self._buffer: list[bytes] = []
+        self._watch: asyncio.TimerHandle | None = None
+        self.statistics = Statistics()
+
+    @staticmethod
+    def possible(address: Address) -> bool:
+        """Tell whether a server can be used so: one whose address does not change."""
+        return address.mode in {Mode.SINGLE, Mode.UNIX}
+
+    async def execute(self, *command: Word) -> Any:
+        """Run a command and return its answer; `str` where it is text.
+
+        Raises:
+            ValueError: a command that needs a connection of its own.
+            RedisError: what the server answered, or that it did not.
+        """
+        if str(command[0]).upper() in ELSEWHERE:
+            message = f"{command[0]!r} needs a connection of its own: use redis.asyncio.Redis"
+            raise ValueError(message)
+        connection = await self._ready()
+        return await self._send(connection, command)
+
+    async def execute_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """Run commands in one write; return all answers, errors among them as exceptions."""
+        connection = await self._ready()
+        futures = [self._send(connection, command) for command in commands]
+        return await asyncio.gather(*futures, return_exceptions=True)
+
+    async def transaction(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """Run commands in one write, all or none of them; errors are as in `execute_all`.
+
+        Raises:
+            RedisError: the transaction was refused as a whole.
+        """
+        answers = await self.execute_all([("MULTI",), *commands, ("EXEC",)])
+        if refused := next((a for a in answers if isinstance(a, Exception)), None):
+            raise refused
+        results: list[Any] = answers[-1]
+        return results
+
+    async def close(self) -> None:
+        """Close the connection; what is unanswered fails."""
+        if self._watch:
+            self._watch.cancel()
+        if self._connection:
+            self._connection.drop(exceptions.ConnectionError("closed"))
+            self._connection = None
+            await asyncio.sleep(0)
+
+    def _send(self, connection: _Connection, command: Sequence[Word]) -> asyncio.Future[Any]:
+        loop = connection._loop  # noqa: SLF001 - the two belong together
+        future: asyncio.Future[Any] = loop.create_future()
+        if connection.lost:
+            future.set_exception(exceptions.ConnectionError("the connection was lost"))
+            return future
+        if not connection.waiting:
+            connection.heard = loop.time()
+        connection.waiting.append(future)
+        if not self._buffer:
+            loop.call_soon(self._flush, connection)
+        self._buffer.append(pack(tuple(command)))
+        return future
+
+    def _flush(self, connection: _Connection) -> None:
+        buffer, self._buffer = self._buffer, []
+        self.statistics.commands += len(buffer)
+        self.statistics.writes += 1
+        if connection.transport and not connection.lost:
+            connection.transport.write(b"".join(buffer))
+
+    async def _ready(self) -> _Connection:
+        """Return a connection that takes commands."""
+        connection = self._connection
+        if connection is None or connection.lost:
+            connection = await self._connect()
+        if len(connection.waiting) > MOST_UNANSWERED or not connection.writable.is_set():
+            await self._let_drain(connection)
+        return connection
+
+    async def _let_drain(self, connection: _Connection) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await connection.writable.wait()
+                while len(connection.waiting) > MOST_UNANSWERED:
+                    await asyncio.wait([connection.waiting[-1]])
+        except TimeoutError as error:
+            message = "Redis takes in no more commands"
+            raise exceptions.TimeoutError(message) from error
+
+    async def _connect(self) -> _Connection:
+        if self._connecting is None:
+            self._connecting = asyncio.Lock()
+        async with self._connecting:
+            if self._connection is not None and not self._connection.lost:
+                return self._connection
+            until = asyncio.get_running_loop().time() + self._timeout
+            pause = FIRST_PAUSE
+            while True:
+                try:
+                    async with asyncio.timeout_at(until):
+                        self._connection = await self._open()
+                    break
+                except (OSError, exceptions.ConnectionError, TimeoutError) as error:
+                    if asyncio.get_running_loop().time() + pause >= until:
+                        message = f"no connection to {self._address!r}: {error}"
+                        raise exceptions.ConnectionError(message) from error
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            self.statistics.connections += 1
+            self._watch_over(self._connection)
+            return self._connection
+
+    async def _open(self) -> _Connection:
+        """Open a socket, log in, choose the database."""
+        loop = asyncio.get_running_loop()
+        address = self._address
+
+        def protocol() -> _Connection:
+            return _Connection(loop)
+
+        if address.mode is Mode.UNIX:
+            _, made = await loop.create_unix_connection(protocol, address.path)
+        else:
+            host, port = address.hosts[0]
+            _, made = await loop.create_connection(protocol, host, port, ssl=self._tls())
+        words: list[tuple[Word, ...]] = [("CLIENT", "SETNAME", self._name)]
+        if address.database:
+            words.insert(0, ("SELECT", address.database))
+        if address.password:
+            user = (address.username,) if address.username else ()
+            words.insert(0, ("AUTH", *user, address.password))
+        self._buffer = []
+        try:
+            for future in [self._send(made, command) for command in words]:
+                await future
+        except BaseException:
+            made.drop(exceptions.ConnectionError("not logged in"))
+            raise
+        return made
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not self._address.tls:
+            return None
+        authority = self._settings.redis_tls_ca
+        return ssl.create_default_context(cafile=str(authority) if authority else None)
+
+    def _watch_over(self, connection: _Connection) -> None:
+        """Drop a connection that owes answers and says nothing: one timer for all commands."""
+        if connection.lost:
+            return
+        loop = asyncio.get_running_loop()
+        silent = loop.time() - connection.heard
+        if connection.waiting and silent >= self._timeout:
+            message = f"Redis did not answer within {self._timeout:g} s"
+            connection.drop(exceptions.TimeoutError(message))
+            return
+        left = self._timeout - silent if connection.waiting else self._timeout
+        self._watch = loop.call_later(max(left, 0.05), self._watch_over, connection)
