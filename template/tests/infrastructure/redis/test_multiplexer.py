@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
@@ -198,10 +199,8 @@ async def test_a_server_that_says_nothing_is_left(through: Multiplexer, proxy: P
 
 
 async def test_a_wrong_password_is_said(redis_settings: RedisSettings) -> None:
-    address = redis_settings.address
-    url = SecretStr(f"unix://:wrong@{address.path}")
-    settings = RedisSettings(redis_url=url, redis_timeout=0.5)
-    refused = Multiplexer(settings, settings.address, "test")
+    address = replace(redis_settings.address, password="wrong")
+    refused = Multiplexer(redis_settings, address, "test")
 
     with pytest.raises(RedisError):
         await refused.execute("PING")

@@ -42,8 +42,10 @@ class Delivery:
     """Reads the results of the jobs it depends on, by id."""
     report: Callable[[Any], Awaitable[None]] | None = None
     """Keeps its progress."""
+    set_aside: Callable[[], Awaitable[None]] | None = None
+    """Keeps that it waits to run alone: being taken was no start yet, and no crash is its own."""
     mark_alone: Callable[[], Awaitable[None]] | None = None
-    """Keeps that nothing else runs beside it, so that the next crash is its own."""
+    """Keeps that it starts, and that nothing runs beside it: the next crash is its own."""
 
 
 @dataclass(frozen=True, slots=True)

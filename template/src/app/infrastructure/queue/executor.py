@@ -114,6 +114,8 @@ class Executor:
         if delivery.crashes and delivery.job:
             known = {"id": delivery.id, "name": delivery.job.name, "queue": delivery.queue}
             self._events.tell(JobStalled(**known, crashes=delivery.crashes))
+            if delivery.set_aside:
+                await delivery.set_aside()
             async with self._lane.alone():
                 if delivery.mark_alone:
                     await delivery.mark_alone()

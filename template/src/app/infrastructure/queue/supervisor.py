@@ -101,4 +101,5 @@ class Supervisor:
                 logger.critical("Worker process {} did not end: killing it", process.pid)
                 process.kill()
                 process.wait()
-        return int(any(process.returncode for process in living))
+        # One that had just been started knew of no signal yet, and held no job.
+        return int(any(process.returncode not in {0, -signal.SIGTERM} for process in living))

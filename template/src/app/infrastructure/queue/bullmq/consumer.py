@@ -76,6 +76,7 @@ class BullmqConsumer:
 
     async def start(self) -> None:
         """See `Consumer.start`."""
+        await self._watch.connect()
         await self._parts.listen()
         self._locks.start()
         slots = [self._slot() for _ in range(self._concurrency)]
@@ -186,6 +187,7 @@ class BullmqConsumer:
         delivery = replace(
             read_delivery(store.queue, taken.id, taken.fields),
             report=lambda value: store.progress(taken.id, value),
+            set_aside=lambda: store.set_aside(taken.id),
             mark_alone=lambda: store.mark_alone(taken.id),
             fetch_children=lambda: store.children_results(taken.id),
         )

@@ -12,6 +12,7 @@ from app.infrastructure.queue.bullmq import scripts
 from app.infrastructure.queue.bullmq.commands import Call, Commands, Word
 from app.infrastructure.queue.bullmq.keys import QueueKeys
 from app.infrastructure.queue.bullmq.packing import pack
+from app.infrastructure.queue.bullmq.store import pairs
 from app.infrastructure.queue.bullmq.wire import milliseconds, moment, options_to_bullmq, timestamp
 from app.infrastructure.queue.errors import InvalidJobError
 from app.infrastructure.queue.jobs import Job
@@ -112,7 +113,7 @@ class Schedulers:
                 every=timedelta(milliseconds=int(fields["every"])) if "every" in fields else None,
                 next_at=moment(due[key]),
             )
-            for key, fields in zip(due, found, strict=True)
+            for key, fields in zip(due, map(pairs, found), strict=True)
         ]
 
 

@@ -243,9 +243,15 @@ class Store:
         await self._commands.run(Call(scripts.UNCOUNT, [job], []))
         return True
 
+    async def set_aside(self, job_id: str) -> None:
+        """Keep that the job was taken and not started: it waits to run alone."""
+        key = self.keys.job(job_id)
+        await self._commands.execute_all([("HINCRBY", key, "ats", -1), ("HDEL", key, "alone")])
+
     async def mark_alone(self, job_id: str) -> None:
-        """Keep that the job runs with nothing beside it."""
-        await self._commands.execute("HSET", self.keys.job(job_id), "alone", "1")
+        """Keep that the job is started with nothing beside it."""
+        key = self.keys.job(job_id)
+        await self._commands.execute_all([("HINCRBY", key, "ats", 1), ("HSET", key, "alone", "1")])
 
     async def recover(self, interval: float) -> list[str]:
         """Give jobs whose lock has run out back to the queue; return their ids.

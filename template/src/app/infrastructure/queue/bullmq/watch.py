@@ -39,6 +39,18 @@ class Watch:
         self._marker = marker
         self._timeout = timeout
 
+    async def connect(self) -> None:
+        """Connect. Done while nobody cancels it: redis-py would leave the socket behind.
+
+        Raises:
+            QueueUnavailableError: Redis does not answer.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._redis.ping()
+        except (*REDIS_ERRORS, TimeoutError) as error:
+            raise _unavailable(error) from error
+
     async def wait(self, after: Nothing) -> None:
         """Return when there may be a job to take.
 
@@ -73,6 +85,11 @@ class Watch:
             async with asyncio.timeout(block + self._timeout):
                 found: Any = await self._redis.execute_command("BZPOPMIN", self._marker, block)
         except (*REDIS_ERRORS, TimeoutError) as error:
-            message = f"Redis does not do its work: {str(error) or type(error).__name__}"
-            raise QueueUnavailableError(message) from error
+            raise _unavailable(error) from error
         return float(found[2]) if found else None
+
+
+def _unavailable(error: Exception) -> QueueUnavailableError:
+    return QueueUnavailableError(
+        f"Redis does not do its work: {str(error) or type(error).__name__}"
+    )
