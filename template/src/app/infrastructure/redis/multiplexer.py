@@ -156,6 +156,13 @@ class Multiplexer:
         if str(command[0]).upper() in ELSEWHERE:
             message = f"{command[0]!r} needs a connection of its own: use redis.asyncio.Redis"
             raise ValueError(message)
+        return await self.wait_for(*command)
+
+    async def wait_for(self, *command: Word) -> Any:
+        """Run a command that may block, for no longer than `REDIS_TIMEOUT`, as in `execute`.
+
+        For a multiplexer nobody else uses: what is sent after it waits as well.
+        """
         connection = await self._ready()
         return await self._send(connection, command)
 

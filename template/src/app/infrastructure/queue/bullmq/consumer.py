@@ -76,7 +76,6 @@ class BullmqConsumer:
 
     async def start(self) -> None:
         """See `Consumer.start`."""
-        await self._watch.connect()
         await self._parts.listen()
         self._locks.start()
         slots = [self._slot() for _ in range(self._concurrency)]

@@ -45,6 +45,7 @@ class BullmqEngine:
         """Prepare; nothing is connected yet."""
         self._settings = parts.settings
         self._connect = parts.connect
+        self._multiplex = parts.multiplex
         self._redis: Redis = parts.connect()
         timeout = parts.settings.queue_publish_timeout
         self._commands = Commands(self._redis, timeout, parts.multiplex())
@@ -114,8 +115,8 @@ class BullmqEngine:
         timeout = self._settings.queue_publish_timeout
         parts = ConsumerParts(
             store=store,
-            watch=Watch(self._connect(), store.keys.base + "marker", timeout),
-            connect=lambda: Commands(self._connect(), timeout),
+            watch=Watch(self._connect(), store.keys.base + "marker", timeout, self._multiplex()),
+            connect=lambda: Commands(self._connect(), timeout, self._multiplex()),
             runner=runner,
             concurrency=concurrency,
             lock=self._settings.queue_lock,

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from app.infrastructure.queue.bullmq.store import Nothing
 from app.infrastructure.queue.errors import QueueUnavailableError
-from app.infrastructure.redis import REDIS_ERRORS
+from app.infrastructure.redis import REDIS_ERRORS, Multiplexer
 
 LONGEST_WAIT = 2.0
 """Seconds one blocked command lasts: a marker may be lost with a worker that popped it, and a
@@ -27,29 +27,19 @@ SHORTEST_WAIT = 0.002
 class Watch:
     """Blocks on a queue's marker."""
 
-    def __init__(self, redis: Redis, marker: str, timeout: float) -> None:
+    def __init__(self, redis: Redis, marker: str, timeout: float, fast: Multiplexer | None) -> None:
         """Prepare.
 
         Args:
-            redis: a client whose connection nobody else needs.
+            redis: a client whose connections nobody else needs.
             marker: its key.
             timeout: seconds Redis may be late to answer.
+            fast: used instead where there is one; nobody else uses it.
         """
         self._redis: Any = redis  # its types know no command by name
+        self._fast = fast
         self._marker = marker
         self._timeout = timeout
-
-    async def connect(self) -> None:
-        """Connect. Done while nobody cancels it: redis-py would leave the socket behind.
-
-        Raises:
-            QueueUnavailableError: Redis does not answer.
-        """
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._redis.ping()
-        except (*REDIS_ERRORS, TimeoutError) as error:
-            raise _unavailable(error) from error
 
     async def wait(self, after: Nothing) -> None:
         """Return when there may be a job to take.
@@ -73,6 +63,8 @@ class Watch:
 
     async def close(self) -> None:
         """Close the connection."""
+        if self._fast:
+            await self._fast.close()
         with suppress(*REDIS_ERRORS):
             await self._redis.aclose()
 
@@ -83,7 +75,10 @@ class Watch:
             block = min(max(due - time.time(), SHORTEST_WAIT), LONGEST_WAIT)
         try:
             async with asyncio.timeout(block + self._timeout):
-                found: Any = await self._redis.execute_command("BZPOPMIN", self._marker, block)
+                if self._fast:
+                    found: Any = await self._fast.wait_for("BZPOPMIN", self._marker, block)
+                else:
+                    found = await self._redis.execute_command("BZPOPMIN", self._marker, block)
         except (*REDIS_ERRORS, TimeoutError) as error:
             raise _unavailable(error) from error
         return float(found[2]) if found else None
