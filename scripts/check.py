@@ -28,8 +28,9 @@ WORKERS = os.environ.get("WORKERS", "2")
 SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[str]]] = {
     "PostgreSQL": servers.postgres,
     "Redis": servers.redis,
+    "BullMQ for Node": servers.node_bullmq,
 }
-"""What starts each."""
+"""What starts each, or installs it."""
 PATIENCE = 10.0
 """Seconds. An embedded server ends by itself a moment after its last user."""
 SUMMARY = re.compile(r"=+ (.*\bin [\d.]+s.*) =+$")
@@ -94,7 +95,7 @@ CHECKS = (
         title="payload tests: SQLite and embedded Valkey",
         cwd=PAYLOAD,
         commands=[pytest()],
-        servers={"TEST_POSTGRES_URL": "PostgreSQL"},
+        servers={"TEST_POSTGRES_URL": "PostgreSQL", "NODE_BULLMQ": "BullMQ for Node"},
     ),
     Check(
         name="servers",

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from scripts import processes
 from scripts.console import CommandError
-from scripts.tools import VENV
+from scripts.tools import CACHE, VENV
 
 DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
+NODE_PACKAGES = ("bullmq@6.7.0", "ioredis@5")
 START_SECONDS = 60.0
 POSTGRES_SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -186,3 +187,28 @@ def redis(folder: Path) -> Iterator[str]:
     argv = [str(program), "--port", str(port), *options]
     with _served(argv, folder, lambda: port_answers(port)):
         yield f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+@contextmanager
+def node_bullmq(_folder: Path) -> Iterator[str]:
+    """Install BullMQ for Node, the other side of the interoperation tests; yield where it is.
+
+    It is kept under `.cache`, without its install scripts.
+
+    Raises:
+        CommandError: there is no Node here, or no way to its packages.
+    """
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        message = "no Node here: `apt-get install nodejs npm` or `brew install node`"
+        raise CommandError(message)
+    place = CACHE / "node" / "-".join(NODE_PACKAGES).replace("@", "-")
+    if not (place / "complete").exists():
+        place.mkdir(parents=True, exist_ok=True)
+        words = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
+        code, _ = processes.run([npm, *words, "--prefix", place, *NODE_PACKAGES], cwd=place)
+        if code != 0:
+            message = "`npm install` failed: see above"
+            raise CommandError(message)
+        (place / "complete").touch()
+    yield str(place)
