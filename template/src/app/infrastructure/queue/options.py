@@ -53,7 +53,8 @@ class Backoff:
         """Return the pause after that many failed attempts (1 or more)."""
         pause = self.first
         if self.kind is BackoffKind.EXPONENTIAL:
-            pause = min(self.longest, self.first * 2.0 ** min(failures - 1, 60))
+            seconds = self.first.total_seconds() * 2.0 ** min(failures - 1, 60)
+            pause = timedelta(seconds=min(self.longest.total_seconds(), seconds))
         # Spread load, not secrets.
         return pause * (1 - self.jitter * random.random())  # noqa: S311
 

@@ -63,10 +63,16 @@ class Schedule:
             step = self.every / timedelta(milliseconds=1)
             now = moment.timestamp() * 1000
             return datetime.fromtimestamp((now // step + 1) * step / 1000, tz=moment.tzinfo)
-        local = moment.astimezone(ZoneInfo(self.timezone))
-        times = croniter(self.cron or "", local, second_at_beginning=True)
-        found: datetime = times.get_next(datetime)
-        return found.astimezone(moment.tzinfo)
+        # In wall time: croniter's own reckoning is an hour off after clocks have changed. A time
+        # that is skipped fires an hour later, one that comes twice fires the first time.
+        zone = ZoneInfo(self.timezone)
+        wall = moment.astimezone(zone).replace(tzinfo=None)
+        times = croniter(self.cron or "", wall, second_at_beginning=True)
+        found = moment
+        while found <= moment:
+            following: datetime = times.get_next(datetime)
+            found = following.replace(tzinfo=zone).astimezone(moment.tzinfo)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
