@@ -101,7 +101,13 @@ CHECKS = (
         name="servers",
         title="payload tests: PostgreSQL and Redis servers",
         cwd=PAYLOAD,
-        commands=[pytest()],
+        # Where these make a difference.
+        commands=[
+            pytest(
+                *(f"tests/infrastructure/{part}" for part in ("database", "redis", "queue")),
+                "tests/modules",
+            )
+        ],
         servers={"TEST_DATABASE_URL": "PostgreSQL", "TEST_REDIS_URL": "Redis"},
         only_with_servers=True,
     ),

@@ -51,7 +51,8 @@ except processes.StoppedError as error:
     print(f"stopped by {error}, left {processes.descendants()}")
 """
     argv = [sys.executable, "-c", code]
-    with running(argv, ROOT, {"PATH": "/usr/bin:/bin"}, tmp_path / "log") as command:
+    env = {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    with running(argv, ROOT, env, tmp_path / "log") as command:
         command.wait_until(lambda: "started" in command.printed())
         command.process.send_signal(how)
         command.wait_until(lambda: "unwinding" in command.printed())

@@ -17,7 +17,7 @@ from tests.rendering import PARTS, ROOT
 
 PAYLOAD = ROOT / "template"
 REQUIREMENTS = ROOT / "includes/requirements"
-BUILDS_ON = {"users": ("database",)}
+BUILDS_ON = {"users": ("database",), "queue": ("redis",)}
 """Modules that declare `requires` on another: they may import what it brings."""
 NOT_IMPORTED = {
     "aiosqlite": "SQLAlchemy loads it by the URL",
@@ -28,6 +28,7 @@ NOT_IMPORTED = {
     "orjson": "python-json-logger and FastAPI load it",
     "prek": "a command",
     "ruff": "a command",
+    "types-croniter": "types for mypy",
     "bullmq": "its scripts are read as files",
     "tzdata": "data, for systems that have none",
 }

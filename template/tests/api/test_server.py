@@ -17,6 +17,7 @@ from httpx2 import AsyncClient, Limits, Response, TransportError
 
 from app.core.folders import APP_ROOT
 
+pytestmark = pytest.mark.slow
 PATIENCE = 30.0
 """Seconds for what should take a moment; a loaded machine may need more than that."""
 PAUSE = 0.05

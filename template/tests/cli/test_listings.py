@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from app.core.discovery import discover
 from tests.cli.conftest import Run
+
+pytestmark = pytest.mark.slow
 
 STRONG = {
     "DATABASE_URL": "postgresql://shop:4f1d9c2b7a6e5f3081b2@db/shop",

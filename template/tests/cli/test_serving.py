@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.conftest import Run, environment
 
+pytestmark = pytest.mark.slow
 PATIENCE = 30.0
 
 

@@ -17,6 +17,7 @@ from app.core.folders import APP_ROOT
 from app.infrastructure.database import Database
 from app.infrastructure.database.testing import app_settings, database_settings
 
+pytestmark = pytest.mark.slow
 PROJECT = APP_ROOT.parents[1]
 VERSIONS = PROJECT / "migrations" / "versions"
 BRANCHES = sorted(
