@@ -190,6 +190,28 @@ def redis(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def plain_redis(folder: Path) -> Iterator[int]:
+    """Run Redis or Valkey with an append-only file and no password; yield its port.
+
+    Raises:
+        CommandError: there is none for this machine; the message names the command that helps.
+    """
+    program = _redis_program()
+    if program is None:
+        message = "no Redis here: `apt-get install redis-server` or `brew install redis`"
+        raise CommandError(message)
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir", str(folder)]
+    argv = [str(program), "--port", str(port), *options]
+    try:
+        with _served(argv, folder, lambda: port_answers(port)):
+            yield port
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def node_bullmq(_folder: Path) -> Iterator[str]:
     """Install BullMQ for Node, the other side of the interoperation tests; yield where it is.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ from app.infrastructure.queue.jobs import Job
 
 if TYPE_CHECKING:
     from loguru import Logger
+
+    from app.infrastructure.queue.engine import DeliveryHooks
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,8 +26,8 @@ class JobContext:
     """When the attempt is cut off; None: never."""
     logger: Logger
     """Bound to the job: its lines carry its id, name and attempt."""
-    report: Callable[[Any], Awaitable[None]]
-    fetch_children: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
+    hooks: DeliveryHooks | None = None
+    report: Callable[[Any], None] | None = None
     is_cancelled: bool = False
     """Somebody has cancelled the job: code in a thread should look now and then, and return. An
     async handler is interrupted by `CancelledError` at its next `await`."""
@@ -37,8 +39,11 @@ class JobContext:
 
     async def progress(self, value: Any) -> None:
         """Keep how far the job is: a number, a text, or anything JSON can hold."""
-        await self.report(value)
+        if self.hooks:
+            await self.hooks.progress(self.job.id, value)
+        if self.report:
+            self.report(value)
 
     async def children_results(self) -> Mapping[str, Any]:
         """Return the results of the jobs it depends on, by id."""
-        return await self.fetch_children() if self.fetch_children else {}
+        return await self.hooks.children_results(self.job.id) if self.hooks else {}

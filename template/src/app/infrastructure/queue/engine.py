@@ -6,13 +6,33 @@ verdict says. What a job means, when it is repeated and when it is given up is d
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
 from app.infrastructure.queue.jobs import DeadReason, Job, JobFailure, JobRecord, JobState
 from app.infrastructure.queue.schedules import Schedule, ScheduleRecord
+
+
+class DeliveryHooks(Protocol):
+    """What an engine does for running jobs."""
+
+    async def progress(self, job_id: str, value: Any) -> None:
+        """Keep how far a job is."""
+        ...
+
+    async def children_results(self, job_id: str) -> Mapping[str, Any]:
+        """Read the results of the jobs it depends on, by id."""
+        ...
+
+    async def set_aside(self, job_id: str) -> None:
+        """Keep that it waits to run alone: being taken was no start, and no crash is its own."""
+        ...
+
+    async def mark_alone(self, job_id: str) -> None:
+        """Keep that it starts, and that nothing runs beside it: the next crash is its own."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +58,8 @@ class Delivery:
     """Whether somebody cancelled it before it was started."""
     blocked_by: str = ""
     """Which job it depends on is dead."""
-    fetch_children: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
-    """Reads the results of the jobs it depends on, by id."""
-    report: Callable[[Any], Awaitable[None]] | None = None
-    """Keeps its progress."""
-    set_aside: Callable[[], Awaitable[None]] | None = None
-    """Keeps that it waits to run alone: being taken was no start yet, and no crash is its own."""
-    mark_alone: Callable[[], Awaitable[None]] | None = None
-    """Keeps that it starts, and that nothing runs beside it: the next crash is its own."""
+    hooks: DeliveryHooks | None = None
+    """What its engine can do for it while it runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,22 +29,17 @@ class Lane:
         return True
 
     async def leave(self) -> None:
-        """Leave after `try_share`."""
+        """Leave after `try_share` or `share`."""
         self._running -= 1
         if self._suspects and not self._running:
             async with self._changed:
                 self._changed.notify_all()
 
-    @asynccontextmanager
-    async def shared(self) -> AsyncIterator[None]:
-        """Run beside others, once no suspect waits or runs."""
+    async def share(self) -> None:
+        """Enter beside others, once no suspect waits or runs."""
         while not self.try_share():
             async with self._changed:
                 await self._changed.wait_for(lambda: not self._suspects)
-        try:
-            yield
-        finally:
-            await self.leave()
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:

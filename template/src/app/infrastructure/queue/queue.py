@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar, Unpack, cast, overload
 
@@ -19,6 +20,7 @@ from app.infrastructure.queue.options import JobOptions, OptionChanges
 from app.infrastructure.queue.schedules import Schedule
 from app.infrastructure.queue.settings import QueueSettings
 
+ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 PayloadT = TypeVar("PayloadT")
 ResultT = TypeVar("ResultT")
 AnswerT = TypeVar("AnswerT")
@@ -185,8 +187,7 @@ def _checked_id(job_id: str) -> str:
 
     BullMQ numbers jobs itself, and uses the colon in keys.
     """
-    possible = 0 < len(job_id) <= 100 and job_id.isascii() and not job_id.isdigit()  # noqa: PLR2004
-    if not possible or not all(c.isalnum() or c in "-_." for c in job_id):
+    if not ID.fullmatch(job_id) or job_id.isdigit():
         message = f"a job's id has 1 to 100 letters, digits, -, _ and ., unlike {job_id!r}"
         raise InvalidJobError(message)
     return job_id

@@ -46,6 +46,12 @@ pack = cast("Callable[[tuple[Word, ...]], bytes]", hiredis.pack_command)
 """Its own types know commands of one word only."""
 
 
+def _ignore(future: asyncio.Future[Any]) -> None:
+    """Take in an error nobody asks for."""
+    if not future.cancelled():
+        future.exception()
+
+
 def _error(text: str) -> exceptions.RedisError:
     """Return the exception redis-py has for what a server answers."""
     code, _, rest = text.partition(" ")
@@ -165,6 +171,13 @@ class Multiplexer:
         """
         connection = await self._ready()
         return await self._send(connection, command)
+
+    async def execute_then(self, command: Sequence[Word], after: Sequence[Word]) -> Any:
+        """Run two commands in one write; return the answer of the first, whatever the second is."""
+        connection = await self._ready()
+        answer = self._send(connection, command)
+        self._send(connection, after).add_done_callback(_ignore)
+        return await answer
 
     async def execute_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """Run commands in one write; return all answers, errors among them as exceptions."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from app.infrastructure.queue import (
     Backoff,
@@ -36,16 +37,21 @@ pytestmark = [
         reason=f"needs Node and `npm install bullmq ioredis`; {VARIABLE} names the folder it is in",
     ),
 ]
-DATA = {"nested": [1, {"text": "naïve 😀"}], "float": 1.5, "large": 2**53 - 1, "none": None}
+DATA: JsonValue = {
+    "nested": [1, {"text": "naïve 😀"}],
+    "float": 1.5,
+    "large": 2**53 - 1,
+    "none": None,
+}
 
 
 @job("echo", attempts=4)
-async def echo(value: Any) -> Any:
+async def echo(value: JsonValue) -> JsonValue:
     return {"echoed": value}
 
 
 @job("flaky")
-async def flaky(_value: Any, context: JobContext) -> int:
+async def flaky(_value: JsonValue, context: JobContext) -> int:
     if context.attempt < 3:
         message = f"attempt {context.attempt}"
         raise ValueError(message)
@@ -53,7 +59,7 @@ async def flaky(_value: Any, context: JobContext) -> int:
 
 
 @job("fails", attempts=2)
-async def fails(_value: Any) -> None:
+async def fails(_value: JsonValue) -> None:
     message = "on purpose"
     raise ValueError(message)
 

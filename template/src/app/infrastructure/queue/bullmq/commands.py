@@ -58,7 +58,7 @@ class Commands:
 
     async def run(self, call: Call, then: Line = ()) -> Any:
         """Run a script, and a command after it in the same write; return the script's answer."""
-        return (await self._run([call.words, then] if then else [call.words]))[0]
+        return (await self._run([call.words], then=then))[0]
 
     async def run_with(self, call: Call, then: Line) -> list[Any]:
         """Run a script, and a command after it in the same write; return both answers."""
@@ -82,22 +82,27 @@ class Commands:
             await self._fast.close()
         await self._redis.aclose()
 
-    async def _run(self, lines: Sequence[Line], *, transaction: bool = False) -> list[Any]:
+    async def _run(
+        self, lines: Sequence[Line], *, then: Line = (), transaction: bool = False
+    ) -> list[Any]:
         """Run, and load the scripts if the server has lost them: a restart does that."""
         try:
             try:
-                return await self._send(lines, transaction=transaction)
+                return await self._send(lines, then, transaction=transaction)
             except NoScriptError:
                 await self.load()
-                return await self._send(lines, transaction=transaction)
+                return await self._send(lines, then, transaction=transaction)
         except (*REDIS_ERRORS, TimeoutError) as error:
             message = f"Redis does not do its work: {str(error) or type(error).__name__}"
             raise QueueUnavailableError(message, headers={"Retry-After": "5"}) from error
 
-    async def _send(self, lines: Sequence[Line], *, transaction: bool) -> list[Any]:
+    async def _send(self, lines: Sequence[Line], then: Line, *, transaction: bool) -> list[Any]:
         fast = self._fast
+        if fast and then:
+            return [await fast.execute_then(lines[0], then)]
         if fast and len(lines) == 1:
             return [await fast.execute(*lines[0])]
+        lines = [*lines, then] if then else lines
         if fast:
             answers = await (fast.transaction(lines) if transaction else fast.execute_all(lines))
         else:

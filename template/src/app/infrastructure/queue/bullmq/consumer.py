@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import uuid4
 
 from loguru import logger
@@ -183,13 +183,7 @@ class BullmqConsumer:
         if "rjk" in taken.fields:
             await self._parts.advance(taken)
         store = self._store
-        delivery = replace(
-            read_delivery(store.queue, taken.id, taken.fields),
-            report=lambda value: store.progress(taken.id, value),
-            set_aside=lambda: store.set_aside(taken.id),
-            mark_alone=lambda: store.mark_alone(taken.id),
-            fetch_children=lambda: store.children_results(taken.id),
-        )
+        delivery = read_delivery(store.queue, taken.id, taken.fields, store)
         return await self._runner.run(delivery)
 
     async def _settle(self, taken: Taken, verdict: Verdict) -> Taken | Nothing | None:

@@ -10,10 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from app.infrastructure.queue.codec import decode_body
-from app.infrastructure.queue.engine import Delivery
+import orjson
+
+from app.infrastructure.queue.engine import Delivery, DeliveryHooks
 from app.infrastructure.queue.jobs import DeadReason, Job, JobFailure, JobRecord, JobState
 from app.infrastructure.queue.options import PRIORITIES, Backoff, BackoffKind, JobOptions
 
@@ -95,15 +97,52 @@ def read_options(queue: str, written: Mapping[str, Any]) -> JobOptions:
         ValueError: a text that is no number.
     """
     own = written.get("own") or {}
-    defaults = JobOptions()
+    backoff = written.get("backoff")
+    kind: str | None = None
+    first, jitter = backoff, 0.0
+    if isinstance(backoff, dict):
+        kind, first = str(backoff.get("type")), backoff.get("delay")
+        jitter = float(backoff.get("jitter") or 0)
+    return _options(
+        queue,
+        _Numbers(
+            delay=float(written.get("delay") or 0),
+            priority=int(written.get("priority") or 0),
+            attempts=int(written.get("attempts") or 1),
+            first=float(first or 0),
+            jitter=jitter,
+            timeout=own.get("timeout"),
+            expires=own.get("expires"),
+            longest=own.get("longest"),
+        ),
+        kind,
+    )
+
+
+class _Numbers(NamedTuple):
+    """What the options hold in numbers: ms where they are times."""
+
+    delay: float
+    priority: int
+    attempts: int
+    first: float
+    jitter: float
+    timeout: float | None
+    expires: float | None
+    longest: float | None
+
+
+@lru_cache(maxsize=1024)
+def _options(queue: str, numbers: _Numbers, backoff: str | None) -> JobOptions:
+    """Return the options; a queue's jobs have few different ones, so they are made once."""
     return JobOptions(
         queue=queue,
-        delay=timedelta(milliseconds=float(written.get("delay") or 0)),
-        priority=min(int(written.get("priority") or 0), PRIORITIES[-1]),
-        attempts=max(int(written.get("attempts") or 1), 1),
-        backoff=_backoff(written.get("backoff"), own),
-        timeout=_span(own.get("timeout"), defaults.timeout),
-        expires_in=_span(own.get("expires"), None),
+        delay=timedelta(milliseconds=numbers.delay),
+        priority=min(numbers.priority, PRIORITIES[-1]),
+        attempts=max(numbers.attempts, 1),
+        backoff=_backoff(numbers, backoff),
+        timeout=_span(numbers.timeout, JobOptions().timeout),
+        expires_in=_span(numbers.expires, None),
     )
 
 
@@ -113,18 +152,16 @@ def _span(value: float | None, default: timedelta | None) -> timedelta | None:
     return timedelta(milliseconds=value) if value else None
 
 
-def _backoff(written: Any, own: Mapping[str, Any]) -> Backoff:
+def _backoff(numbers: _Numbers, kind: str | None) -> Backoff:
     """Return a backoff; in Node's short form it is a number, and without one there is no pause."""
-    if not isinstance(written, dict):
-        first = timedelta(milliseconds=float(written or 0))
+    first = timedelta(milliseconds=numbers.first)
+    if kind is None:
         return Backoff(kind=BackoffKind.FIXED, first=first, jitter=0)
-    kind = str(written.get("type"))
-    known = kind in set(BackoffKind)
     return Backoff(
-        kind=BackoffKind(kind) if known else BackoffKind.EXPONENTIAL,
-        first=timedelta(milliseconds=float(written.get("delay") or 0)),
-        longest=_span(own.get("longest"), None) or Backoff().longest,
-        jitter=float(written.get("jitter") or 0),
+        kind=BackoffKind(kind) if kind in set(BackoffKind) else BackoffKind.EXPONENTIAL,
+        first=first,
+        longest=_span(numbers.longest, None) or Backoff().longest,
+        jitter=numbers.jitter,
     )
 
 
@@ -139,15 +176,14 @@ def read_job(queue: str, job_id: str, fields: Fields) -> Job:
         message = f"the job has no {', '.join(missing)}"
         raise ValueError(message)
     try:
-        decode_body(fields["data"])
-        fields["data"].encode()
+        orjson.loads(fields["data"])
     except ValueError as error:
         message = f"the payload is no JSON: {error}"
         raise ValueError(message) from error
     try:
-        written = json.loads(fields["opts"])
+        written = orjson.loads(fields["opts"])
         options = read_options(queue, written)
-        headers = json.loads(written.get("tm") or "{}")
+        headers = orjson.loads(written.get("tm") or "{}")
         headers = {str(k): str(v) for k, v in headers.items()}
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"the options can't be read: {error}"
@@ -162,7 +198,9 @@ def read_job(queue: str, job_id: str, fields: Fields) -> Job:
     )
 
 
-def read_delivery(queue: str, job_id: str, fields: Fields) -> Delivery:
+def read_delivery(
+    queue: str, job_id: str, fields: Fields, hooks: DeliveryHooks | None = None
+) -> Delivery:
     """Return what a worker has to know about a job it has just taken."""
     job, problem = None, ""
     try:
@@ -182,6 +220,7 @@ def read_delivery(queue: str, job_id: str, fields: Fields) -> Delivery:
         last_failure=read_failure(fields.get("last")),
         cancelled="cancel" in fields,
         blocked_by=fields.get("defa", ""),
+        hooks=hooks,
     )
 
 

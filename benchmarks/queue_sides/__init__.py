@@ -1,0 +1,1 @@
+"""The systems `benchmarks.queue` compares: each file measures one, in a process of its own."""
