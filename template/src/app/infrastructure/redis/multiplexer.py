@@ -289,9 +289,11 @@ class Multiplexer:
             user = (address.username,) if address.username else ()
             words.insert(0, ("AUTH", *user, address.password))
         self._buffer = []
+        asked = [self._send(made, command) for command in words]
         try:
-            for future in [self._send(made, command) for command in words]:
-                await future
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            if refused := next((a for a in answers if isinstance(a, BaseException)), None):
+                raise refused
         except BaseException:
             made.drop(exceptions.ConnectionError("not logged in"))
             raise
