@@ -291,12 +291,14 @@ class Multiplexer:
         self._buffer = []
         asked = [self._send(made, command) for command in words]
         try:
-            answers = await asyncio.gather(*asked, return_exceptions=True)
-            if refused := next((a for a in answers if isinstance(a, BaseException)), None):
-                raise refused
+            await asyncio.wait(asked)
+            answers = [future.exception() for future in asked]
         except BaseException:
             made.drop(exceptions.ConnectionError("not logged in"))
             raise
+        if refused := next(filter(None, answers), None):
+            made.drop(exceptions.ConnectionError("not logged in"))
+            raise refused
         return made
 
     def _tls(self) -> ssl.SSLContext | None:
