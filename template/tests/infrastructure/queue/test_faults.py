@@ -178,6 +178,23 @@ async def test_a_worker_that_hears_nothing_is_not_healthy(
         assert running.worker.silent_queues() == []
 
 
+async def test_a_worker_whose_places_are_all_taken_is_healthy(
+    job_service: StartJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks for nothing then, and hears of the broker all the same."""
+    monkeypatch.setattr(consumer, "SILENT_SECONDS", 1.5)
+
+    @job("long")
+    async def long(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async with job_service([long], worker_concurrency=1) as running:
+        handle = await running.jobs.publish(long, 3.0)
+        await asyncio.sleep(2.5)
+        assert running.worker.silent_queues() == []
+        await handle.result(timeout=PATIENCE)
+
+
 async def test_a_broker_without_memory_is_a_clear_error(
     job_service: StartJobs, redis: Redis
 ) -> None:

@@ -114,7 +114,10 @@ class JobQueue:
         )
 
     async def publish_many(self, jobs: Sequence[Job]) -> list[JobHandle[Any]]:
-        """Publish jobs in one round trip, all or none; see `publish`."""
+        """Publish jobs in one round trip, all or none; see `publish`.
+
+        More than 500 go in several; publishing the same ones again after an error adds none twice.
+        """
         if not jobs:
             return []
         ids = await self._bounded(self.engine.publish(jobs))

@@ -229,6 +229,8 @@ class BullmqConsumer:
                 for job_id in await self._store.cancelled(list(self._taken)):
                     self._runner.cancel(job_id)
                 patience.answered()
+                # All places may be taken for long: then nobody else asks.
+                self._heard = time.monotonic()
             except QueueUnavailableError as error:
                 await patience.pause(error)
                 continue
