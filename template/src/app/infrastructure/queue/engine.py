@@ -150,7 +150,11 @@ class Consumer(Protocol):
 
 
 class JobEngine(Protocol):
-    """An engine. Methods raise `QueueUnavailableError` when its servers do not answer."""
+    """An engine.
+
+    Methods raise `QueueUnavailableError` when its servers do not answer: within
+    `QUEUE_PUBLISH_TIMEOUT`, and as long again where a connection has to be made first.
+    """
 
     async def start(self) -> None:
         """Connect."""

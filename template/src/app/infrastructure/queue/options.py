@@ -134,10 +134,12 @@ class JobOptions:
         Raises:
             InvalidJobError: an option that does not exist, or a value that can't be had.
         """
+        if not changes:
+            return self
         if unknown := sorted(set(changes) - {field.name for field in fields(self)}):
             message = f"there is no job option {', '.join(unknown)}"
             raise InvalidJobError(message)
-        return replace(self, **changes) if changes else self
+        return replace(self, **changes)
 
 
 def check_queue_name(name: str) -> None:

@@ -19,5 +19,6 @@ class EngineParts:
     keys: KeySpace
     connect: Callable[[], Redis]
     """Makes a Redis client of its own: whoever blocks, or has a thread, needs one."""
-    multiplex: Callable[[], Multiplexer | None]
-    """Makes what sends the commands of many tasks over one socket, where the server allows it."""
+    multiplex: Callable[[float], Multiplexer | None]
+    """Makes what sends the commands of many tasks over one socket, where the server allows it, and
+    fails those that are unanswered for so many seconds."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from app.core.ids import new_id
 from app.infrastructure.queue.codec import encode_payload
 from app.infrastructure.queue.engine import JobEngine
-from app.infrastructure.queue.errors import InvalidJobError, QueueUnavailableError
+from app.infrastructure.queue.errors import InvalidJobError
 from app.infrastructure.queue.events import Events, JobQueued
 from app.infrastructure.queue.handle import JobHandle
 from app.infrastructure.queue.handlers import HandlerRegistry, JobHandler
@@ -18,7 +17,6 @@ from app.infrastructure.queue.headers import caller_headers
 from app.infrastructure.queue.jobs import Job
 from app.infrastructure.queue.options import JobOptions, OptionChanges
 from app.infrastructure.queue.schedules import Schedule
-from app.infrastructure.queue.settings import QueueSettings
 
 ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 PayloadT = TypeVar("PayloadT")
@@ -38,14 +36,11 @@ class PublishOptions(OptionChanges, total=False):
 class JobQueue:
     """Publishes jobs. The engine that `QUEUE_ENGINE` names keeps them."""
 
-    def __init__(
-        self, engine: JobEngine, handlers: HandlerRegistry, events: Events, settings: QueueSettings
-    ) -> None:
+    def __init__(self, engine: JobEngine, handlers: HandlerRegistry, events: Events) -> None:
         """Publish to `engine`."""
         self.engine = engine
         self._handlers = handlers
         self._events = events
-        self._timeout = settings.queue_publish_timeout
 
     @overload
     async def publish(
@@ -120,7 +115,7 @@ class JobQueue:
         """
         if not jobs:
             return []
-        ids = await self._bounded(self.engine.publish(jobs))
+        ids = await self.engine.publish(jobs)
         self._tell(jobs)
         return [self._handle(job, job_id) for job, job_id in zip(jobs, ids, strict=True)]
 
@@ -139,7 +134,7 @@ class JobQueue:
         if not children:
             message = "publish_after needs jobs to wait for"
             raise InvalidJobError(message)
-        ids = await self._bounded(self.engine.publish_after(job, children))
+        ids = await self.engine.publish_after(job, children)
         self._tell([job, *children])
         return self._handle(job, ids[0])
 
@@ -154,11 +149,11 @@ class JobQueue:
             InvalidJobError: its payload or options can't be had.
             QueueUnavailableError: as `publish`.
         """
-        await self._bounded(self.engine.put_schedule(schedule, self._template(schedule)))
+        await self.engine.put_schedule(schedule, self._template(schedule))
 
     async def unschedule(self, queue: str, key: str) -> bool:
         """Remove a schedule; False: there is none."""
-        return await self._bounded(self.engine.remove_schedule(queue, key))
+        return await self.engine.remove_schedule(queue, key)
 
     def _template(self, schedule: Schedule) -> Job:
         return self.prepare(
@@ -172,17 +167,6 @@ class JobQueue:
     def _tell(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._events.tell(JobQueued(id=job.id, name=job.name, queue=job.queue))
-
-    async def _bounded(self, work: Awaitable[AnswerT]) -> AnswerT:
-        deadline = asyncio.timeout(self._timeout)
-        try:
-            async with deadline:
-                return await work
-        except TimeoutError as error:
-            if not deadline.expired():
-                raise
-            message = f"the job queue did not answer within {self._timeout:g} s"
-            raise QueueUnavailableError(message, headers={"Retry-After": "5"}) from error
 
 
 def _checked_id(job_id: str) -> str:

@@ -132,15 +132,24 @@ class Multiplexer:
 
     Commands that are unanswered when the connection is lost fail: whether they were carried out is
     not known, so nothing is sent twice behind the caller's back. Those that come after wait for a
-    new connection, up to `REDIS_TIMEOUT`. Belongs to the event loop that first uses it.
+    new connection, for as long as for an answer. Belongs to the event loop that first uses it.
     """
 
-    def __init__(self, settings: RedisSettings, address: Address, name: str) -> None:
-        """Prepare; nothing is connected yet."""
+    def __init__(
+        self, settings: RedisSettings, address: Address, name: str, timeout: float | None = None
+    ) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            settings: how to connect.
+            address: where to.
+            name: shown by `CLIENT LIST`.
+            timeout: seconds until an answer or a connection is overdue; by default `REDIS_TIMEOUT`.
+        """
         self._settings = settings
         self._address = address
         self._name = name
-        self._timeout = settings.redis_timeout
+        self._timeout = timeout or settings.redis_timeout
         self._connection: _Connection | None = None
         self._connecting: asyncio.Lock | None = None
         self._buffer: list[bytes] = []
@@ -165,7 +174,7 @@ class Multiplexer:
         return await self.wait_for(*command)
 
     async def wait_for(self, *command: Word) -> Any:
-        """Run a command that may block, for no longer than `REDIS_TIMEOUT`, as in `execute`.
+        """Run a command that may block, for less than the timeout; otherwise as `execute`.
 
         For a multiplexer nobody else uses: what is sent after it waits as well.
         """

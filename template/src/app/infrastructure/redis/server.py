@@ -55,9 +55,13 @@ class RedisConnector:
         """
         return build_client(self._settings, self._server.address, self._name, **options)
 
-    def multiplex(self) -> Multiplexer | None:
-        """Return a multiplexer; None where the address may change: a client must do there."""
+    def multiplex(self, timeout: float | None = None) -> Multiplexer | None:
+        """Return a multiplexer; None where the address may change: a client must do there.
+
+        Args:
+            timeout: seconds until an answer or a connection is overdue; by default `REDIS_TIMEOUT`.
+        """
         address = self._server.address
         if not Multiplexer.possible(address):
             return None
-        return Multiplexer(self._settings, address, self._name)
+        return Multiplexer(self._settings, address, self._name, timeout)

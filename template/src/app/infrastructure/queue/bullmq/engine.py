@@ -16,7 +16,7 @@ from app.infrastructure.queue.bullmq.consumer import BullmqConsumer, ConsumerPar
 from app.infrastructure.queue.bullmq.listing import Listing
 from app.infrastructure.queue.bullmq.schedulers import Schedulers
 from app.infrastructure.queue.bullmq.store import Retention, Store
-from app.infrastructure.queue.bullmq.watch import Watch
+from app.infrastructure.queue.bullmq.watch import LONGEST_WAIT, Watch
 from app.infrastructure.queue.bullmq.wire import STATES, read_record, write_failure
 from app.infrastructure.queue.engine import Consumer, JobRunner, QueueLimits
 from app.infrastructure.queue.errors import (
@@ -48,7 +48,7 @@ class BullmqEngine:
         self._multiplex = parts.multiplex
         self._redis: Redis = parts.connect()
         timeout = parts.settings.queue_publish_timeout
-        self._commands = Commands(self._redis, timeout, parts.multiplex())
+        self._commands = Commands(self._redis, timeout, parts.multiplex(timeout))
         self._signals = Signals(self._redis, parts.keys)
         # A hash tag: in a cluster the keys of all queues lie together, as the scripts need it.
         self.prefix = f"{{{parts.keys.prefix}}}"
@@ -115,8 +115,13 @@ class BullmqEngine:
         timeout = self._settings.queue_publish_timeout
         parts = ConsumerParts(
             store=store,
-            watch=Watch(self._connect(), store.keys.base + "marker", timeout, self._multiplex()),
-            connect=lambda: Commands(self._connect(), timeout, self._multiplex()),
+            watch=Watch(
+                self._connect(),
+                store.keys.base + "marker",
+                timeout,
+                self._multiplex(LONGEST_WAIT + timeout),
+            ),
+            connect=lambda: Commands(self._connect(), timeout, self._multiplex(timeout)),
             runner=runner,
             concurrency=concurrency,
             lock=self._settings.queue_lock,

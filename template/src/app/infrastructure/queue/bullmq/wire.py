@@ -55,9 +55,15 @@ def options_to_bullmq(job: Job) -> dict[str, Any]:
 
     A worker in Node honours attempts, backoff, jitter, delay, priority and deduplication.
     """
-    options = job.options
+    # BullMQ's place for telemetry, a JSON text, holds the headers.
+    headers = orjson.dumps(dict(job.headers)).decode()
+    return {**_written(job.options), "jobId": job.id, "tm": headers}
+
+
+@lru_cache(maxsize=1024)
+def _written(options: JobOptions) -> Mapping[str, Any]:
+    """Return what of the options is the same for every job that has them."""
     written: dict[str, Any] = {
-        "jobId": job.id,
         "attempts": options.attempts,
         "backoff": {
             "type": options.backoff.kind.value,
@@ -65,8 +71,6 @@ def options_to_bullmq(job: Job) -> dict[str, Any]:
             "jitter": options.backoff.jitter,
         },
         "own": _own(options),
-        # BullMQ's place for telemetry: a JSON text.
-        "tm": json.dumps(dict(job.headers), separators=(",", ":")),
     }
     if options.delay:
         written["delay"] = milliseconds(options.delay)
