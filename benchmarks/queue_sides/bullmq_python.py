@@ -44,8 +44,8 @@ class Stock:
         self._worker = Worker("measured", process, {**self._options, "concurrency": concurrency})
 
     async def result(self, published: object) -> None:
-        """It has no way to wait for a result."""
-        raise NotImplementedError
+        """See `Side.result`; never asked for: the package has no way to wait for a result."""
+        raise TypeError(published)
 
     async def stop(self) -> None:
         """See `Side.stop`."""
