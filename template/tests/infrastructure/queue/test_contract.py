@@ -230,6 +230,23 @@ async def test_a_handler_may_give_up_or_ask_for_time(job_service: StartJobs) -> 
         assert await repeated.result(timeout=PATIENCE) == 2
 
 
+async def test_an_error_may_say_anything(job_service: StartJobs) -> None:
+    """Half a surrogate pair, and a megabyte of it."""
+
+    @job("odd", attempts=1)
+    async def odd(_value: int) -> None:
+        raise ValueError("\ud800" * 1_000_000)
+
+    async with job_service([odd]) as running:
+        handle = await running.jobs.publish(odd, 1)
+        with pytest.raises(JobFailedError) as raised:
+            await handle.result(timeout=PATIENCE)
+        assert raised.value.failure is not None
+        assert raised.value.failure.message.startswith("\\ud800")
+        assert len(raised.value.failure.message) < 3_000
+        assert len(raised.value.failure.traceback) < 25_000
+
+
 async def test_an_attempt_is_cut_off_at_its_timeout(job_service: StartJobs) -> None:
     """And counts as a failed one."""
 

@@ -222,6 +222,8 @@ def nonsense(rng: random.Random) -> dict[str, bytes]:
         b'"\\ud800"',
         rng.randbytes(20),
     ]
+    if rng.random() < 0.2:
+        good["rjk"] = b"nobody's schedule"
     for name in rng.sample(sorted(good), rng.randint(1, 3)):
         if rng.random() < 0.3:
             del good[name]

@@ -116,6 +116,22 @@ async def test_answers_of_every_kind(multiplexer: Multiplexer, keys: KeySpace) -
     assert await multiplexer.execute("EVAL", script, 0) == [1, ["two", 3], None]
 
 
+async def test_what_can_not_be_sent_shifts_no_answer(
+    multiplexer: Multiplexer, keys: KeySpace
+) -> None:
+    """Bytes that came as surrogates go back as they were; half a pair is no text at all."""
+    await multiplexer.execute("SET", keys("a"), b"\xff\xfe")
+    same = await multiplexer.execute("GET", keys("a"))
+    await multiplexer.execute("SET", keys("b"), same)
+    assert await multiplexer.execute("GET", keys("b")) == same
+
+    asked = [multiplexer.execute("ECHO", text) for text in ("a", "\ud800", "b")]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert (answers[0], answers[2]) == ("a", "b")
+    assert isinstance(answers[1], UnicodeEncodeError)
+
+
 async def test_errors_are_those_of_redis_py(
     multiplexer: Multiplexer, redis: Redis, keys: KeySpace
 ) -> None:

@@ -142,7 +142,8 @@ class Executor:
         try:
             verdict = await self._outcome(attempt, delivery, job, handler)
         finally:
-            del self._attempts[job.id]
+            if self._attempts.get(job.id) is attempt:  # and not begun again meanwhile
+                del self._attempts[job.id]
             if attempt.interrupted:
                 await _absorb(attempt.task)
         took = time.perf_counter() - began

@@ -148,6 +148,8 @@ class JobRecord:
 
 
 def _cut(text: str, limit: int) -> str:
+    # Half a surrogate pair can't be stored anywhere, and errors quote whatever they met.
+    text = text.encode("utf-8", "backslashreplace").decode()
     if len(text) <= limit:
         return text
     half = limit // 2

@@ -46,6 +46,15 @@ pack = cast("Callable[[tuple[Word, ...]], bytes]", hiredis.pack_command)
 """Its own types know commands of one word only."""
 
 
+def _packed(command: Sequence[Word]) -> bytes:
+    try:
+        return pack(tuple(command))
+    except UnicodeEncodeError:
+        # Text that came from Redis as surrogates goes back as the bytes it was.
+        words = (w.encode("utf-8", "surrogateescape") if isinstance(w, str) else w for w in command)
+        return pack(tuple(words))
+
+
 def _ignore(future: asyncio.Future[Any]) -> None:
     """Take in an error nobody asks for."""
     if not future.cancelled():
@@ -217,6 +226,8 @@ class Multiplexer:
 
     def _send(self, connection: _Connection, command: Sequence[Word]) -> asyncio.Future[Any]:
         loop = connection._loop  # noqa: SLF001 - the two belong together
+        # First of all: what can't be packed must not be waited for, or all answers would shift.
+        packed = _packed(command)
         future: asyncio.Future[Any] = loop.create_future()
         if connection.lost:
             future.set_exception(exceptions.ConnectionError("the connection was lost"))
@@ -226,7 +237,7 @@ class Multiplexer:
         connection.waiting.append(future)
         if not self._buffer:
             loop.call_soon(self._flush, connection)
-        self._buffer.append(pack(tuple(command)))
+        self._buffer.append(packed)
         return future
 
     def _flush(self, connection: _Connection) -> None:

@@ -26,6 +26,8 @@ from app.infrastructure.queue.patience import Patience
 
 SILENT_SECONDS = 15.0
 """Not having heard of Redis for this long is not healthy."""
+MOST_TRIES = 30
+"""To add the next job of a schedule: half a minute. A script that refuses would never do it."""
 LAST_SECONDS = 2.0
 """Of the grace, kept for giving back what is still running."""
 
@@ -91,6 +93,8 @@ class BullmqConsumer:
     def lost(self, job_id: str) -> None:
         """Stop a job whose lock is another worker's: what it does now is done twice."""
         logger.error("Job {} lost its lock: another worker runs it, this one stops", job_id)
+        if taken := self._taken.get(job_id):
+            self._locks.let_go(job_id, taken.token)
         self._runner.give_back(job_id)
 
     async def stop(self, grace: float) -> Sequence[str]:
@@ -129,7 +133,15 @@ class BullmqConsumer:
         while not self._closing.is_set():
             found: Taken | Nothing | None = await self._look()
             while isinstance(found, Taken):
-                found = await self._work(found)
+                found = await self._guarded(found)
+
+    async def _guarded(self, taken: Taken) -> Taken | Nothing | None:
+        """Work on a job, whatever comes: a place that ends would never be filled again."""
+        try:
+            return await self._work(taken)
+        except Exception:  # noqa: BLE001 - see above
+            logger.exception("Job {} was left where it is, for its lock to run out", taken.id)
+            return None
 
     async def _look(self) -> Taken | None:
         """Return the next job, once there is one and it is this slot's turn; None: closing."""
@@ -176,15 +188,32 @@ class BullmqConsumer:
                 verdict = await self._run(taken)
             return await self._settle(taken, verdict)
         finally:
-            self._taken.pop(taken.id, None)
-            self._locks.let_go(taken.id)
+            if self._taken.get(taken.id) is taken:  # and not taken again by another place
+                del self._taken[taken.id]
+            self._locks.let_go(taken.id, taken.token)
 
     async def _run(self, taken: Taken) -> Verdict:
-        if "rjk" in taken.fields:
-            await self._parts.advance(taken)
+        if "rjk" in taken.fields and not await self._advance(taken):
+            return GiveBack()
         store = self._store
         delivery = read_delivery(store.queue, taken.id, taken.fields, store)
         return await self._runner.run(delivery)
+
+    async def _advance(self, taken: Taken) -> bool:
+        """Add the next job of a schedule, or the schedule would end here; False: closing."""
+        patience = Patience(f"The schedule of job {taken.id}")
+        while not self._closing.is_set():
+            try:
+                await self._parts.advance(taken)
+            except QueueUnavailableError as error:
+                if patience.failures < MOST_TRIES:
+                    await patience.pause(error)
+                    continue
+                logger.error("The schedule of job {} did not go on: {}", taken.id, error)
+            except Exception as error:  # noqa: BLE001 - whatever the job's options may hold
+                logger.error("Job {} says nothing about its schedule: {}", taken.id, error)
+            return True
+        return False
 
     async def _settle(self, taken: Taken, verdict: Verdict) -> Taken | Nothing | None:
         """Tell Redis what became of a job, as often as it takes: the work is done already."""

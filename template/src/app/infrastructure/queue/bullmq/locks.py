@@ -71,9 +71,10 @@ class LockKeeper:
         """Extend a job's lock from now on."""
         self._held[job_id] = token
 
-    def let_go(self, job_id: str) -> None:
-        """Leave a job's lock alone from now on."""
-        self._held.pop(job_id, None)
+    def let_go(self, job_id: str, token: str) -> None:
+        """Leave a job's lock alone from now on, unless it is held under another token by now."""
+        if self._held.get(job_id) == token:
+            del self._held[job_id]
 
     def _run(self) -> None:
         asyncio.run(self._keep())
