@@ -15,14 +15,14 @@ from uuid import uuid4
 
 from loguru import logger
 
-from app.infrastructure.queue.bullmq.commands import Commands
-from app.infrastructure.queue.bullmq.locks import LockKeeper
 from app.infrastructure.queue.bullmq.store import Nothing, Refused, Store, Taken
 from app.infrastructure.queue.bullmq.watch import Watch
 from app.infrastructure.queue.bullmq.wire import read_delivery
 from app.infrastructure.queue.engine import Completed, Dead, GiveBack, JobRunner, Retry, Verdict
 from app.infrastructure.queue.errors import QueueUnavailableError
+from app.infrastructure.queue.locks import LockKeeper
 from app.infrastructure.queue.patience import Patience
+from app.infrastructure.queue.redis_scripts import Commands
 
 SILENT_SECONDS = 15.0
 """Not having heard of Redis for this long is not healthy."""
@@ -62,7 +62,7 @@ class BullmqConsumer:
         """Prepare; nothing is taken yet."""
         self._store = parts.store
         self._watch = parts.watch
-        self._locks = LockKeeper(parts.store, parts.connect, parts.lock, self.lost)
+        self._locks = LockKeeper(parts.store.extend, parts.connect, parts.lock, self.lost)
         self._runner = parts.runner
         self._concurrency = parts.concurrency
         self._recovery = parts.lock / 3

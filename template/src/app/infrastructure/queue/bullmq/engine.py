@@ -11,7 +11,6 @@ from typing import Any
 from redis.asyncio import Redis
 
 from app.infrastructure.queue.bullmq import scripts
-from app.infrastructure.queue.bullmq.commands import Call, Commands, Word
 from app.infrastructure.queue.bullmq.consumer import BullmqConsumer, ConsumerParts
 from app.infrastructure.queue.bullmq.listing import Listing
 from app.infrastructure.queue.bullmq.schedulers import Schedulers
@@ -21,20 +20,17 @@ from app.infrastructure.queue.bullmq.wire import STATES, read_record, write_fail
 from app.infrastructure.queue.engine import Consumer, JobRunner, QueueLimits
 from app.infrastructure.queue.errors import (
     InvalidJobError,
-    JobTimeoutError,
     QueueUnavailableError,
 )
-from app.infrastructure.queue.handle import unknown
 from app.infrastructure.queue.jobs import Job, JobFailure, JobRecord, JobState
 from app.infrastructure.queue.ports import EngineParts
+from app.infrastructure.queue.redis_scripts import Call, Commands, Word
 from app.infrastructure.queue.schedules import Schedule, ScheduleRecord
 from app.infrastructure.queue.signals import Signals
+from app.infrastructure.queue.waiting import wait_for_end
 
 LARGEST_BATCH = 500
 """Jobs added in one transaction: Redis serves nobody else meanwhile."""
-LOOK_AGAIN = (1.0, 2.0, 5.0)
-"""Seconds between looks at a job somebody waits for; the last one holds from then on. For messages
-that were lost, and for workers in Node, which send none."""
 CANCELLED = JobFailure(type="Cancelled", message="cancelled before it was started")
 
 
@@ -48,7 +44,7 @@ class BullmqEngine:
         self._multiplex = parts.multiplex
         self._redis: Redis = parts.connect()
         timeout = parts.settings.queue_publish_timeout
-        self._commands = Commands(self._redis, timeout, parts.multiplex(timeout))
+        self._commands = Commands(scripts.EVERY, self._redis, timeout, parts.multiplex(timeout))
         self._signals = Signals(self._redis, parts.keys)
         # A hash tag: in a cluster the keys of all queues lie together, as the scripts need it.
         self.prefix = f"{{{parts.keys.prefix}}}"
@@ -121,7 +117,9 @@ class BullmqEngine:
                 timeout,
                 self._multiplex(LONGEST_WAIT + timeout),
             ),
-            connect=lambda: Commands(self._connect(), timeout, self._multiplex(timeout)),
+            connect=lambda: Commands(
+                scripts.EVERY, self._connect(), timeout, self._multiplex(timeout)
+            ),
             runner=runner,
             concurrency=concurrency,
             lock=self._settings.queue_lock,
@@ -146,26 +144,7 @@ class BullmqEngine:
 
     async def ended(self, queue: str, job_id: str, patience: float | None) -> JobRecord:
         """See `JobEngine.ended`."""
-        deadline = asyncio.timeout(patience)
-        try:
-            async with deadline, self._signals.job_ended(queue, job_id) as woken:
-                looks = 0
-                while True:
-                    record = await self.find(queue, job_id)
-                    if record is None:
-                        raise unknown(queue, job_id)
-                    if record.state.has_ended:
-                        return record
-                    pause = LOOK_AGAIN[min(looks, len(LOOK_AGAIN) - 1)]
-                    looks += 1
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(woken.wait(), pause)
-                    woken.clear()
-        except TimeoutError as error:
-            if not deadline.expired():
-                raise
-            message = f"job {job_id} has not ended within {patience:g} s"
-            raise JobTimeoutError(message) from error
+        return await wait_for_end(self._signals, self.find, (queue, job_id), patience)
 
     async def list_jobs(
         self, queue: str, state: JobState, *, offset: int = 0, limit: int = 100

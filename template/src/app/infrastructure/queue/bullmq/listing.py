@@ -8,13 +8,13 @@ from typing import Any
 from redis.asyncio import Redis
 
 from app.infrastructure.queue.bullmq import scripts
-from app.infrastructure.queue.bullmq.commands import Call, Commands, Word
 from app.infrastructure.queue.bullmq.keys import QueueKeys
 from app.infrastructure.queue.bullmq.store import pairs
 from app.infrastructure.queue.bullmq.wire import milliseconds, read_record
 from app.infrastructure.queue.engine import QueueLimits
 from app.infrastructure.queue.errors import InvalidJobError, QueueUnavailableError
 from app.infrastructure.queue.jobs import JobRecord, JobState
+from app.infrastructure.queue.redis_scripts import Call, Commands, Word
 from app.infrastructure.redis import REDIS_ERRORS
 
 PLACES = {

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.infrastructure.queue.bullmq import scripts
-from app.infrastructure.queue.bullmq.commands import Call, Commands, Word
 from app.infrastructure.queue.bullmq.keys import QueueKeys
 from app.infrastructure.queue.bullmq.packing import pack
 from app.infrastructure.queue.bullmq.store import pairs
 from app.infrastructure.queue.bullmq.wire import milliseconds, moment, options_to_bullmq, timestamp
 from app.infrastructure.queue.errors import InvalidJobError
 from app.infrastructure.queue.jobs import Job
+from app.infrastructure.queue.redis_scripts import Call, Commands, Word
 from app.infrastructure.queue.schedules import Schedule, ScheduleRecord
 
 SCHEDULER_KINDS = (

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from hashlib import sha1
 from importlib.util import find_spec
 from pathlib import Path
 
 from app.core.errors import ConfigurationError
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script, and the name Redis knows it by."""
-
-    source: str = field(repr=False)
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Name it as Redis does."""
-        digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-        object.__setattr__(self, "digest", digest)
+from app.infrastructure.queue.redis_scripts import Script
 
 
 def _folder() -> Path:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.infrastructure.queue.bullmq import scripts
-from app.infrastructure.queue.bullmq.commands import Call, Commands, Word
 from app.infrastructure.queue.bullmq.keys import QueueKeys
 from app.infrastructure.queue.bullmq.packing import pack
 from app.infrastructure.queue.bullmq.wire import (
@@ -21,6 +20,7 @@ from app.infrastructure.queue.bullmq.wire import (
 )
 from app.infrastructure.queue.engine import Dead, Retry
 from app.infrastructure.queue.jobs import Job, JobFailure
+from app.infrastructure.queue.redis_scripts import Call, Commands, Word
 
 KEPT_TRACEBACKS = 10
 """Of one job, as Bull Board shows them."""
@@ -268,18 +268,18 @@ class Store:
         answer = await self._commands.run(Call(scripts.RECOVER, keys, arguments))
         return list(answer or [])
 
-    def extending(self, held: Mapping[str, str]) -> Call:
-        """Return the call that extends locks, given jobs and tokens.
-
-        It answers with the ids of those that were lost.
-        """
+    async def extend(self, commands: Commands, held: Mapping[str, str]) -> list[str]:
+        """Extend locks, given jobs and tokens, over `commands`; return the ids of those lost."""
+        if not held:
+            return []
         arguments: list[Word] = [
             self.keys.base,
             pack(list(held.values())),
             pack(list(held)),
             self._lock,
         ]
-        return Call(scripts.EXTEND, self.keys("stalled"), arguments)
+        lost = await commands.run(Call(scripts.EXTEND, self.keys("stalled"), arguments))
+        return list(lost or ())
 
     async def cancelled(self, job_ids: Sequence[str]) -> list[str]:
         """Return which of these running jobs somebody has cancelled."""

@@ -1,21 +1,34 @@
-"""How scripts and commands reach Redis, and what becomes of its errors."""
+"""How scripts and commands reach Redis, and what becomes of its errors. For every engine."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha1
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from app.infrastructure.queue.bullmq.scripts import EVERY, Script
 from app.infrastructure.queue.errors import QueueUnavailableError
 from app.infrastructure.redis import REDIS_ERRORS, Multiplexer
 
 Word = str | bytes | int | float
 Line = Sequence[Word]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script, and the name Redis knows it by."""
+
+    source: str = field(repr=False)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name it as Redis does."""
+        digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "digest", digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +53,22 @@ class Commands:
         QueueUnavailableError: Redis did not answer, or refuses to work (out of memory, read-only).
     """
 
-    def __init__(self, redis: Redis, timeout: float, fast: Multiplexer | None = None) -> None:
+    def __init__(
+        self,
+        scripts: Sequence[Script],
+        redis: Redis,
+        timeout: float,
+        fast: Multiplexer | None = None,
+    ) -> None:
         """Run commands.
 
         Args:
+            scripts: all that may be run.
             redis: for servers that have no single address, such as a cluster.
             timeout: seconds a call may take.
             fast: used instead where there is one.
         """
+        self._scripts = scripts
         self._redis: Any = redis  # its types know no command by name
         self._timeout = timeout
         self._fast = fast
@@ -74,7 +95,7 @@ class Commands:
 
     async def load(self) -> None:
         """Let the server know all scripts."""
-        await self._run([("SCRIPT", "LOAD", script.source) for script in EVERY])
+        await self._run([("SCRIPT", "LOAD", script.source) for script in self._scripts])
 
     async def close(self) -> None:
         """Close the connections."""

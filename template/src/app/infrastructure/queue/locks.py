@@ -11,19 +11,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from loguru import logger
 
-from app.infrastructure.queue.bullmq.commands import Commands
-from app.infrastructure.queue.bullmq.store import Store
 from app.infrastructure.queue.errors import QueueUnavailableError
+from app.infrastructure.queue.redis_scripts import Commands
 
 LONGEST_GOODBYE = 1.0
 """Seconds stopping may take. The thread ends with the process in any case."""
 BLOCKED_SECONDS = 5.0
 """A loop that has not turned for this long is worth a line."""
+Renew = Callable[[Commands, Mapping[str, str]], Awaitable[Sequence[str]]]
+"""Extends the locks of jobs, given with their tokens; returns those that are another worker's."""
 
 
 class LockKeeper:
@@ -31,7 +32,7 @@ class LockKeeper:
 
     def __init__(
         self,
-        store: Store,
+        renew: Renew,
         connect: Callable[[], Commands],
         lock: float,
         lost: Callable[[str], None],
@@ -39,12 +40,12 @@ class LockKeeper:
         """Prepare.
 
         Args:
-            store: makes the call.
+            renew: makes the call.
             connect: makes a connection that belongs to the thread's own loop.
             lock: seconds a lock lasts.
             lost: called on the loop with the id of a job whose lock is another worker's.
         """
-        self._store = store
+        self._renew = renew
         self._connect = connect
         self._pause = lock / 3
         self._lost = lost
@@ -83,8 +84,7 @@ class LockKeeper:
         commands = self._connect()
         try:
             while not self._stopped.is_set():
-                if held := dict(self._held):
-                    await self._extend(commands, held)
+                await self._extend(commands, dict(self._held))
                 self._watch_loop()
                 # The thread has nothing else to do: it may as well block.
                 self._stopped.wait(self._pause)
@@ -93,11 +93,11 @@ class LockKeeper:
 
     async def _extend(self, commands: Commands, held: dict[str, str]) -> None:
         try:
-            lost = await commands.run(self._store.extending(held))
+            lost = await self._renew(commands, held)
         except QueueUnavailableError as error:
-            logger.warning("The locks of {} jobs can't be extended: {}", len(held), error)
+            logger.warning("The locks of {} jobs can't be extended: {}", len(held) or "no", error)
             return
-        for job_id in lost or ():
+        for job_id in lost:
             # Done meanwhile, or really lost: `held` is what it was before the call.
             if self._held.get(job_id) == held[job_id]:
                 self._say(self._lost, job_id)
