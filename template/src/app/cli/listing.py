@@ -14,9 +14,7 @@ from app.core.module import Module
 def additions(module: Module, groups: dict[str, list[Declared]]) -> dict[str, list[str]]:
     """Return what a module adds to the service, by kind; empty kinds are left out."""
     found = {
-        "settings": [name.upper() for name in module.settings.model_fields]
-        if module.settings
-        else [],
+        "settings": [name.upper() for cls in module.settings_classes for name in cls.model_fields],
         "provides": sorted(
             {
                 str(getattr(factory.provides.type_hint, "__name__", factory.provides.type_hint))

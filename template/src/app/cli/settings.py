@@ -40,9 +40,9 @@ def variables(module: str | None = None) -> list[Variable]:
         ConfigurationError: no such module.
     """
     registry = discover()
-    owners = {m.settings: m.name for m in registry.modules if m.settings}
+    # The folder a class is in: its module's, or that of a part which has settings of its own.
     found = [
-        _describe(name, owners.get(cls, "core"), field)
+        _describe(name, cls.__module__.split(".")[-2], field)
         for cls in settings_classes(registry.modules)
         for name, field in cls.model_fields.items()
     ]

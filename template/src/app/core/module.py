@@ -58,8 +58,9 @@ class Module:
     """One line for `app modules`."""
     requires: tuple[str, ...] = ()
     """Names of the modules that must be there and must have started before this one."""
-    settings: type[ModuleSettings] | None = None
-    """Read from the environment once, then injected by its type."""
+    settings: type[ModuleSettings] | tuple[type[ModuleSettings], ...] = ()
+    """Read from the environment once, then injected by its type. Several, where parts of a module
+    have their own."""
     providers: tuple[Provider, ...] = ()
     """dishka providers: what this module can construct for others."""
     routers: tuple[APIRouter, ...] = ()
@@ -72,3 +73,8 @@ class Module:
 
     The collector reads them with `Registry.contributions(Seed)`; core never has to know the type.
     """
+
+    @property
+    def settings_classes(self) -> tuple[type[ModuleSettings], ...]:
+        """`settings`, whether one, several or none."""
+        return self.settings if isinstance(self.settings, tuple) else (self.settings,)

@@ -138,7 +138,7 @@ def settings_classes(modules: Iterable[Module]) -> list[type[ModuleSettings]]:
     """
     classes: list[type[ModuleSettings]] = [
         AppSettings,
-        *(m.settings for m in modules if m.settings),
+        *(cls for module in modules for cls in module.settings_classes),
     ]
     owners: dict[str, str] = {}
     for cls in classes:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -62,7 +62,13 @@ Processes = Callable[..., AbstractAsyncContextManager["subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def processes(queue_engine: str, redis_url: str, keys: KeySpace, ledger: Ledger) -> Processes:
+def processes(
+    queue_engine: str,
+    engine_environment: Mapping[str, str],
+    redis_url: str,
+    keys: KeySpace,
+    ledger: Ledger,
+) -> Processes:
     """Start worker processes on the queues of the test."""
 
     @asynccontextmanager
@@ -74,6 +80,7 @@ def processes(queue_engine: str, redis_url: str, keys: KeySpace, ledger: Ledger)
             "APP_ENV_FILE": "",
             "REDIS_URL": redis_url,
             "QUEUE_ENGINE": queue_engine,
+            **engine_environment,
             "QUEUE_LOCK": "1.5",
             "LEDGER": str(ledger.path),
             "PYTHONPATH": os.pathsep.join(sys.path),

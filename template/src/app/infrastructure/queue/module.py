@@ -11,7 +11,7 @@ from dishka import AsyncContainer, Provider, Scope
 from app.core.discovery import Registry
 from app.core.health import HealthCheck, HealthReport, HealthStatus
 from app.core.module import Module
-from app.core.settings import AppSettings
+from app.core.settings import AppSettings, SettingsBundle
 from app.infrastructure.queue.admin import JobAdmin
 from app.infrastructure.queue.engine import JobEngine
 from app.infrastructure.queue.events import Events, Observer
@@ -20,7 +20,7 @@ from app.infrastructure.queue.handlers import HandlerRegistry, JobHandler
 from app.infrastructure.queue.ports import EngineParts
 from app.infrastructure.queue.queue import JobQueue
 from app.infrastructure.queue.router import router
-from app.infrastructure.queue.settings import AppRole, QueueSettings
+from app.infrastructure.queue.settings import AppRole, QueueSettings, engine_settings
 from app.infrastructure.queue.worker import Worker
 from app.infrastructure.redis import KeySpace, RedisConnector
 
@@ -38,12 +38,21 @@ def provide_events(registry: Registry) -> Events:
     return Events(item.observe for item in registry.contributions(Observer))
 
 
-def provide_engine(settings: QueueSettings, keys: KeySpace, connector: RedisConnector) -> JobEngine:
+def provide_engine(
+    settings: QueueSettings,
+    all_settings: SettingsBundle,
+    keys: KeySpace,
+    connector: RedisConnector,
+) -> JobEngine:
     """The engine `QUEUE_ENGINE` names; the other ones are not imported."""
     name = f"{__package__}.{settings.queue_engine}.engine"
     build = cast("Callable[[EngineParts], JobEngine]", importlib.import_module(name).build)
     parts = EngineParts(
-        settings=settings, keys=keys, connect=connector.connect, multiplex=connector.multiplex
+        settings=settings,
+        all_settings=all_settings,
+        keys=keys,
+        connect=connector.connect,
+        multiplex=connector.multiplex,
     )
     return build(parts)
 
@@ -87,7 +96,7 @@ module = Module(
     name="queue",
     summary="Jobs: publish now, do later, lose none",
     requires=("redis",),
-    settings=QueueSettings,
+    settings=(QueueSettings, *engine_settings()),
     providers=(provider,),
     routers=(router,),
     startup=start,

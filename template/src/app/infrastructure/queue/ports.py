@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
+from app.core.settings import SettingsBundle
 from app.infrastructure.queue.settings import QueueSettings
 from app.infrastructure.redis import KeySpace, Multiplexer
 
@@ -16,6 +17,8 @@ class EngineParts:
     """Passed to the `build` function of an engine's folder."""
 
     settings: QueueSettings
+    all_settings: SettingsBundle
+    """Where an engine finds its own."""
     keys: KeySpace
     connect: Callable[[], Redis]
     """Makes a Redis client of its own: whoever blocks, or has a thread, needs one."""

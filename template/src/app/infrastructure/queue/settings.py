@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from enum import StrEnum
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from pydantic import Field, SecretStr
 
 from app.core.settings import Count, ModuleSettings, Seconds
 
-ENGINES = sorted(folder.parent.name for folder in Path(__file__).parent.glob("*/engine.py"))
+FOLDER = Path(__file__).parent
+ENGINES = sorted(folder.parent.name for folder in FOLDER.glob("*/engine.py"))
 """The engines this service has: each is a folder here."""
 
 
@@ -52,3 +54,19 @@ class QueueSettings(ModuleSettings):
     """Worker processes."""
     worker_grace: Seconds = Field(default=25.0, gt=0)
     """How long running jobs may go on after SIGTERM; what is left then is given back."""
+
+
+def engine_settings() -> tuple[type[ModuleSettings], ...]:
+    """Return the settings classes of the engines: those in a `settings.py` of their folders."""
+    found: list[type[ModuleSettings]] = []
+    for engine in ENGINES:
+        if (FOLDER / engine / "settings.py").exists():
+            module = importlib.import_module(f"{__package__}.{engine}.settings")
+            found += [
+                value
+                for value in vars(module).values()
+                if isinstance(value, type)
+                and issubclass(value, ModuleSettings)
+                and value.__module__ == module.__name__
+            ]
+    return tuple(found)

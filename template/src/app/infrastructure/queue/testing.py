@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import importlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import pytest
 from dishka import AsyncContainer, Provider
+from redis.asyncio import Redis
 
 from app.core.container import build_container
 from app.core.discovery import Registry
@@ -19,8 +22,15 @@ from app.infrastructure.queue import JobEvent, JobQueue, Observer
 from app.infrastructure.queue.admin import JobAdmin
 from app.infrastructure.queue.engine import JobEngine
 from app.infrastructure.queue.module import module as queue_module
-from app.infrastructure.queue.settings import ENGINES, AppRole, QueueSettings
+from app.infrastructure.queue.settings import (
+    ENGINES,
+    FOLDER,
+    AppRole,
+    QueueSettings,
+    engine_settings,
+)
 from app.infrastructure.queue.worker import Worker
+from app.infrastructure.redis.keys import KeySpace
 from app.infrastructure.redis.module import module as redis_module
 from app.infrastructure.redis.settings import RedisSettings
 
@@ -30,6 +40,24 @@ def queue_engine(request: pytest.FixtureRequest) -> str:
     """Each engine in turn."""
     name: str = request.param
     return name
+
+
+def _engine_part(engine: str) -> ModuleType | None:
+    """Return the `testing.py` of an engine, if it has one."""
+    if (FOLDER / engine / "testing.py").exists():
+        return importlib.import_module(f"{__package__}.{engine}.testing")
+    return None
+
+
+@pytest.fixture
+async def engine_environment(
+    queue_engine: str, redis: Redis, keys: KeySpace
+) -> AsyncIterator[Mapping[str, str]]:
+    """What a worker process has to know to use the tests' servers of the engine."""
+    part = _engine_part(queue_engine)
+    yield part.environment() if part else {}
+    if part:
+        await part.clean(keys.prefix, redis)
 
 
 @dataclass
@@ -53,7 +81,10 @@ StartJobs = Callable[..., AbstractAsyncContextManager[JobService]]
 
 @pytest.fixture
 def job_service(
-    queue_engine: str, redis_settings: RedisSettings, override_redis: Provider
+    queue_engine: str,
+    engine_environment: Mapping[str, str],  # noqa: ARG001 - skips, and cleans up
+    redis_settings: RedisSettings,
+    override_redis: Provider,
 ) -> StartJobs:
     """What starts a service of the test's handlers, for `async with`.
 
@@ -84,6 +115,10 @@ def job_service(
             RedisSettings: redis_settings,
             QueueSettings: QueueSettings(**options),
         }
+        part = _engine_part(queue_engine)
+        used = part.settings() if part else ()
+        settings |= {kind: kind() for kind in engine_settings()}
+        settings |= {type(item): item for item in used}
         registry = Registry((redis_module, queue_module, probe))
         bundle = SettingsBundle(settings)
         container = build_container(registry, bundle, override_redis)

@@ -1,0 +1,127 @@
+"""A connection to the broker with one channel, made when it is needed and again when it is lost.
+
+Not aio-pika's robust connection: that one may come back without its consumers, or not at all when
+the broker cancels one, and nobody is told (mosquito/aio-pika 231, 334, 632).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar, cast
+
+from aiormq import Channel, Connection
+from aiormq.exceptions import PublishError
+
+from app.core.errors import AppError
+from app.infrastructure.queue.errors import QueueUnavailableError
+
+GOODBYE = 2.0
+"""Seconds closing may take."""
+AnswerT = TypeVar("AnswerT")
+# What happens to a connection is told here, once; the library tells each try, as an error.
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+
+
+def unavailable(error: BaseException) -> QueueUnavailableError:
+    """Return the error of the port for one of the library's."""
+    said = str(error) or type(error).__name__
+    return QueueUnavailableError(
+        f"RabbitMQ does not do its work: {said}", headers={"Retry-After": "5"}
+    )
+
+
+class Line:
+    """See the module. Belongs to the event loop that first uses it."""
+
+    def __init__(self, urls: Sequence[str], name: str, timeout: float) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            urls: the nodes, tried in turn.
+            name: shown in RabbitMQ's list of connections.
+            timeout: seconds connecting, or one call, may take.
+        """
+        self._urls = list(urls)
+        self._name = name
+        self._timeout = timeout
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+        self._connecting = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a channel that works, as far as one can see from here."""
+        return self._channel is not None and not self._channel.is_closed
+
+    async def channel(self, prepare: Callable[[Channel], Awaitable[None]] | None = None) -> Channel:
+        """Return the channel.
+
+        Args:
+            prepare: what is done with a new one before anybody gets it.
+
+        Raises:
+            QueueUnavailableError: no node can be reached in time.
+            ConfigurationError: as `prepare`.
+        """
+        if self._channel is not None and not self._channel.is_closed:
+            return self._channel
+        async with self._connecting:
+            if self._channel is None or self._channel.is_closed:
+                self.drop()
+                self._channel = await self.call(self._open(prepare))
+            return self._channel
+
+    async def _open(self, prepare: Callable[[Channel], Awaitable[None]] | None) -> Channel:
+        url = self._urls[0]
+        self._urls.append(self._urls.pop(0))  # the next try is another node's
+        connection = Connection(url)
+        self._connection = connection
+        await connection.connect({"connection_name": self._name})
+        channel = cast("Channel", await connection.channel())
+        if prepare:
+            await prepare(channel)
+        return channel
+
+    async def call(self, work: Awaitable[AnswerT], timeout: float | None = None) -> AnswerT:  # noqa: ASYNC109 - the call's own bound
+        """Do something with the broker, in bounded time; the connection is dropped if it fails.
+
+        Raises:
+            QueueUnavailableError: it failed, or took too long.
+            PublishError: a message found no queue.
+            AppError: as `work`.
+        """
+        try:
+            async with asyncio.timeout(timeout or self._timeout):
+                return await work
+        except PublishError:
+            raise  # of one message: the connection is well
+        except AppError:
+            self.drop()
+            raise
+        except Exception as error:  # the library raises whatever it was closed with, Exception too
+            self.drop()
+            raise unavailable(error) from error
+
+    def drop(self) -> None:
+        """Give up the connection; what it takes to close it happens meanwhile."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            task = asyncio.create_task(_close(connection), name="goodbye to RabbitMQ")
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        """Disconnect; within a bounded time, whatever the broker does."""
+        self.drop()
+        if self._leaving:
+            await asyncio.wait(tuple(self._leaving), timeout=GOODBYE + 1.0)
+
+
+async def _close(connection: Connection) -> None:
+    with suppress(Exception):  # it may be half open, or gone
+        async with asyncio.timeout(GOODBYE):
+            await connection.close()

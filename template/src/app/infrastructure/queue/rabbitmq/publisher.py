@@ -1,0 +1,130 @@
+"""Send messages: persistent, to a queue that exists, and confirmed by the broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from aiormq import Channel
+from aiormq.exceptions import PublishError
+from loguru import logger
+
+from app.infrastructure.queue.errors import QueueUnavailableError
+from app.infrastructure.queue.rabbitmq.line import Line
+from app.infrastructure.queue.rabbitmq.records import Records
+from app.infrastructure.queue.rabbitmq.topology import (
+    declare_ladder,
+    declare_queue,
+    lane,
+    way,
+)
+from app.infrastructure.queue.rabbitmq.wire import Parcel
+
+MARK_AFTER = 0.02
+"""Seconds until confirmed messages are noted in Redis, many at a time."""
+LARGEST_MARK = 500
+
+
+class Publisher:
+    """Sends the messages of one process."""
+
+    def __init__(self, line: Line, records: Records, namespace: str, group: int) -> None:
+        """Send over `line`.
+
+        Args:
+            line: a connection of its own.
+            records: where it is noted what was sent.
+            namespace: begins the names of queues.
+            group: copies of each queue; 0: RabbitMQ decides.
+        """
+        self._line = line
+        self._records = records
+        self._namespace = namespace
+        self._group = group
+        self._declared: set[str] = set()
+        self._confirmed: list[Parcel] = []
+        self._marking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect, and declare what all queues share.
+
+        Raises:
+            QueueUnavailableError: the broker can't be reached.
+            ConfigurationError: something is declared otherwise.
+        """
+        await self._line.channel(self._prepare)
+
+    async def _prepare(self, channel: Channel) -> None:
+        self._declared.clear()
+        await declare_ladder(channel, self._group)
+
+    async def ready(self, queue: str) -> None:
+        """Make sure a queue's lanes are there; raises as `start`."""
+        channel = await self._line.channel(self._prepare)
+        if queue not in self._declared:
+            await self._line.call(declare_queue(channel, self._namespace, queue, self._group))
+            self._declared.add(queue)
+
+    async def send(self, parcels: Sequence[Parcel]) -> None:
+        """Send messages and wait until all are confirmed.
+
+        Raises:
+            QueueUnavailableError: not all of them were, in time.
+            ConfigurationError: as `start`.
+        """
+        try:
+            await self._send(parcels)
+        except PublishError:
+            # Somebody deleted a queue. It is declared again, once.
+            self._declared.clear()
+            try:
+                await self._send(parcels)
+            except PublishError as error:
+                message = "RabbitMQ has no queue for the job, though it was just declared"
+                raise QueueUnavailableError(message) from error
+        self._confirmed += parcels
+        if self._marking is None:
+            self._marking = asyncio.create_task(self._mark(), name="note what was sent")
+
+    async def _send(self, parcels: Sequence[Parcel]) -> None:
+        for queue in {parcel.queue for parcel in parcels} - self._declared:
+            await self.ready(queue)
+        channel = await self._line.channel(self._prepare)
+        if len(parcels) == 1:
+            await self._line.call(self._publish(channel, parcels[0]))
+            return
+        sending = [asyncio.ensure_future(self._publish(channel, p)) for p in parcels]
+        try:
+            await self._line.call(asyncio.gather(*sending))
+        finally:
+            for task in sending:
+                task.cancel()
+
+    async def _publish(self, channel: Channel, parcel: Parcel) -> None:
+        target = lane(self._namespace, parcel.queue, parcel.priority)
+        exchange, key = way(target, parcel.due)
+        await channel.basic_publish(
+            parcel.body.encode("utf-8", "surrogateescape"),
+            exchange=exchange,
+            routing_key=key,
+            properties=parcel.properties(),
+            mandatory=True,
+            wait=False,
+        )
+
+    async def _mark(self) -> None:
+        """Note what was sent; what could not be noted is sent again one day, and done once."""
+        await asyncio.sleep(MARK_AFTER)
+        self._marking = None
+        confirmed, self._confirmed = self._confirmed, []
+        try:
+            for begin in range(0, len(confirmed), LARGEST_MARK):
+                await self._records.mark_sent(confirmed[begin : begin + LARGEST_MARK])
+        except QueueUnavailableError as error:
+            logger.debug("Could not note that {} messages were sent: {}", len(confirmed), error)
+
+    async def close(self) -> None:
+        """Note the last messages, and disconnect."""
+        if self._marking is not None:
+            await asyncio.wait((self._marking,), timeout=1.0)
+        await self._line.close()
