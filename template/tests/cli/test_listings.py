@@ -37,7 +37,7 @@ def test_every_setting_is_shown_with_default_unit_and_meaning(command: Run) -> N
 
     names = {entry["name"] for entry in listed}
     for module in discover().modules:
-        fields = module.settings.model_fields if module.settings else {}
+        fields = [field for cls in module.settings_classes for field in cls.model_fields]
         assert {field.upper() for field in fields} <= names
     assert all(entry["description"] for entry in listed)
     grace = next(entry for entry in listed if entry["name"] == "SHUTDOWN_GRACE")

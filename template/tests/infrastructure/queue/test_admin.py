@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,14 @@ async def dead(job_service: StartJobs) -> list[str]:
 
 @pytest.fixture
 async def http(
-    overrides: list[Provider], monkeypatch: pytest.MonkeyPatch, queue_engine: str
+    overrides: list[Provider],
+    monkeypatch: pytest.MonkeyPatch,
+    engine_environment: Mapping[str, str],
 ) -> AsyncIterator[AsyncClient]:
     """A client of a service that has a token and one more route."""
     monkeypatch.setenv("QUEUE_ADMIN_TOKEN", TOKEN)
-    monkeypatch.setenv("QUEUE_ENGINE", queue_engine)
+    for name, value in engine_environment.items():
+        monkeypatch.setenv(name, value)
     modules = discover().modules
     probe = Module(name="probe", summary="Publishes", requires=("queue",), routers=(router,))
     settings = load_settings(modules)
@@ -132,7 +135,10 @@ async def test_dead_jobs_are_found_and_replayed_over_http(
 
 @pytest.fixture
 def jobs_command(
-    redis_url: str, keys: KeySpace, queue_engine: str, tmp_path: Path
+    redis_url: str,
+    keys: KeySpace,
+    engine_environment: Mapping[str, str],
+    tmp_path: Path,
 ) -> Callable[..., str]:
     """Run `app jobs …` on the queues of the test; return what it prints."""
 
@@ -140,7 +146,7 @@ def jobs_command(
         env = {
             **os.environ,
             "APP_NAME": keys.prefix,
-            "QUEUE_ENGINE": queue_engine,
+            **engine_environment,
             "REDIS_URL": redis_url,
             "PYTHONPATH": str(APP_ROOT.parent),
             "NO_COLOR": "1",
@@ -187,7 +193,11 @@ async def test_dead_jobs_are_found_and_replayed_from_the_command_line(
 
 
 async def test_lines_of_a_request_and_of_its_job_share_the_trace(
-    http: AsyncClient, redis_url: str, keys: KeySpace, queue_engine: str, tmp_path: Path
+    http: AsyncClient,
+    redis_url: str,
+    keys: KeySpace,
+    engine_environment: Mapping[str, str],
+    tmp_path: Path,
 ) -> None:
     """Through a real request and a real worker process."""
     parent = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -200,7 +210,7 @@ async def test_lines_of_a_request_and_of_its_job_share_the_trace(
         "LOG_FORMAT": "json",
         "LEDGER": str(tmp_path / "ledger"),
         "PYTHONPATH": os.pathsep.join(sys.path),
-        "QUEUE_ENGINE": queue_engine,
+        **engine_environment,
         "REDIS_URL": redis_url,
     }
     worker = await asyncio.create_subprocess_exec(

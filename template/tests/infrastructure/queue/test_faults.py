@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-import secrets
 import signal
 import socket
 import subprocess
@@ -18,18 +16,16 @@ import pytest
 from redis.asyncio import Redis
 
 from app.infrastructure.queue import (
-    DeadReason,
     JobContext,
     JobState,
     QueueLimits,
     QueueUnavailableError,
     Schedule,
     job,
+    patience,
 )
-from app.infrastructure.queue.bullmq import consumer
 from app.infrastructure.queue.testing import StartJobs
 from app.infrastructure.redis.embedded import binary
-from app.infrastructure.redis.keys import KeySpace
 
 pytestmark = pytest.mark.slow
 PATIENCE = 60.0
@@ -164,7 +160,7 @@ async def test_a_worker_that_hears_nothing_is_not_healthy(
     job_service: StartJobs, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that whoever watches it can act."""
-    monkeypatch.setattr(consumer, "SILENT_SECONDS", 3.0)
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 3.0)
     async with job_service([echo]) as running:
         assert running.worker.silent_queues() == []
         broker.freeze()
@@ -182,7 +178,7 @@ async def test_a_worker_whose_places_are_all_taken_is_healthy(
     job_service: StartJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It asks for nothing then, and hears of the broker all the same."""
-    monkeypatch.setattr(consumer, "SILENT_SECONDS", 1.5)
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 1.5)
 
     @job("long")
     async def long(seconds: float) -> None:
@@ -205,64 +201,6 @@ async def test_a_broker_without_memory_is_a_clear_error(
             await running.jobs.publish(echo, 1)
         await redis.config_set("maxmemory", "0")
         await running.jobs.publish(echo, 2)
-
-
-def nonsense(rng: random.Random) -> dict[str, bytes]:
-    """Return a hash that is nearly a job, or not at all."""
-    good = {"name": b"echo", "data": b"1", "opts": b'{"attempts":3}', "timestamp": b"1700000000000"}
-    broken = [
-        b"",
-        b"{",
-        b"\xff\xfe\x00",
-        b"[" * 2000,
-        b'{"attempts":"many"}',
-        b'{"delay":1e400}',
-        b'{"backoff":{"type":[]}}',
-        b"null",
-        b'"\\ud800"',
-        rng.randbytes(20),
-    ]
-    if rng.random() < 0.2:
-        good["rjk"] = b"nobody's schedule"
-    for name in rng.sample(sorted(good), rng.randint(1, 3)):
-        if rng.random() < 0.3:
-            del good[name]
-        else:
-            good[name] = rng.choice(broken)
-    return good
-
-
-async def test_nonsense_in_the_broker_harms_nothing_behind_it(
-    job_service: StartJobs, redis: Redis, keys: KeySpace
-) -> None:
-    """It is dead with its bytes, or does what little it says."""
-    rng = random.Random(7)  # noqa: S311 - the same each time
-    base = f"{{{keys.prefix}}}:default:"
-    raw = Redis.from_url(f"redis://127.0.0.1:{redis.connection_pool.connection_kwargs['port']}")
-    bodies: dict[str, dict[str, bytes]] = {}
-    async with raw.pipeline(transaction=False) as pipe:
-        for number in range(300):
-            name = f"raw-{number}-{secrets.token_hex(4)}"
-            bodies[name] = nonsense(rng)
-            if number % 50:
-                for field, value in bodies[name].items():
-                    pipe.hset(base + name, field, value)
-            pipe.lpush(base + "wait", name)
-        pipe.zadd(base + "marker", {"0": 0})
-        await pipe.execute()
-    async with job_service([echo]) as running:
-        handle = await running.jobs.publish(echo, 5)
-        assert await handle.result(timeout=PATIENCE) == 5
-        counts = await running.engine.counts("default")
-        assert counts[JobState.WAITING] + counts[JobState.ACTIVE] == 0
-        assert counts[JobState.DEAD] + counts[JobState.COMPLETED] == 301
-        dead = await running.engine.list_jobs("default", JobState.DEAD, limit=1000)
-        assert {record.reason for record in dead} >= {DeadReason.UNDECODABLE, DeadReason.UNKNOWN}
-        for record in dead:
-            if body := bodies[record.id].get("data"):
-                kept = await raw.hget(base + record.id, "data")
-                assert kept is None or kept == body
-    await raw.aclose()
 
 
 async def test_a_queue_s_rate_is_kept_over_all_workers(job_service: StartJobs) -> None:

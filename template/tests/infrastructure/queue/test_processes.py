@@ -63,7 +63,6 @@ Processes = Callable[..., AbstractAsyncContextManager["subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def processes(
-    queue_engine: str,
     engine_environment: Mapping[str, str],
     redis_url: str,
     keys: KeySpace,
@@ -79,7 +78,6 @@ def processes(
             "APP_ROLE": "worker",
             "APP_ENV_FILE": "",
             "REDIS_URL": redis_url,
-            "QUEUE_ENGINE": queue_engine,
             **engine_environment,
             "QUEUE_LOCK": "1.5",
             "LEDGER": str(ledger.path),

@@ -1,15 +1,37 @@
-"""Wait before trying again, longer each time, and say so once."""
+"""Talk to a broker that may be away: try again, say so once, and know how long it was silent."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 from loguru import logger
 
 FIRST = 0.05
 LONGEST = 1.0
 """Seconds. Short: work has to go on soon after a broker is back."""
+
+
+SILENT_SECONDS = 15.0
+"""Not having heard of a broker for this long is not healthy."""
+
+
+class Pulse:
+    """When a consumer last heard of its broker."""
+
+    def __init__(self) -> None:
+        """Begin as alive."""
+        self._heard = time.monotonic()
+
+    def beat(self) -> None:
+        """Take note of an answer."""
+        self._heard = time.monotonic()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there was none for too long."""
+        return time.monotonic() - self._heard >= SILENT_SECONDS
 
 
 class Patience:

@@ -55,7 +55,7 @@ async def engine_environment(
 ) -> AsyncIterator[Mapping[str, str]]:
     """What a worker process has to know to use the tests' servers of the engine."""
     part = _engine_part(queue_engine)
-    yield part.environment() if part else {}
+    yield {"QUEUE_ENGINE": queue_engine, **(part.environment() if part else {})}
     if part:
         await part.clean(keys.prefix, redis)
 

@@ -21,11 +21,9 @@ from app.infrastructure.queue.bullmq.wire import read_delivery
 from app.infrastructure.queue.engine import Completed, Dead, GiveBack, JobRunner, Retry, Verdict
 from app.infrastructure.queue.errors import QueueUnavailableError
 from app.infrastructure.queue.locks import LockKeeper
-from app.infrastructure.queue.patience import Patience
+from app.infrastructure.queue.patience import Patience, Pulse
 from app.infrastructure.queue.redis_scripts import Commands
 
-SILENT_SECONDS = 15.0
-"""Not having heard of Redis for this long is not healthy."""
 MOST_TRIES = 30
 """To add the next job of a schedule: half a minute. A script that refuses would never do it."""
 LAST_SECONDS = 2.0
@@ -72,7 +70,7 @@ class BullmqConsumer:
         self._closing = asyncio.Event()
         self._gone = asyncio.Event()
         self._seeker = asyncio.Lock()
-        self._heard = time.monotonic()
+        self._pulse = Pulse()
         self._tasks: list[asyncio.Task[None]] = []
         self._tokens = 0
 
@@ -86,9 +84,7 @@ class BullmqConsumer:
 
     def is_alive(self) -> bool:
         """See `Consumer.is_alive`."""
-        return time.monotonic() - self._heard < SILENT_SECONDS and not any(
-            task.done() for task in self._tasks
-        )
+        return not self._pulse.is_silent and not any(task.done() for task in self._tasks)
 
     def lost(self, job_id: str) -> None:
         """Stop a job whose lock is another worker's: what it does now is done twice."""
@@ -151,11 +147,11 @@ class BullmqConsumer:
                 try:
                     found = await self._store.take(self._token())
                     patience.answered()
-                    self._heard = time.monotonic()
+                    self._pulse.beat()
                     if isinstance(found, Taken):
                         return found
                     await self._until_closing(self._watch.wait(found))
-                    self._heard = time.monotonic()
+                    self._pulse.beat()
                 except QueueUnavailableError as error:
                     await self._until_closing(patience.pause(error))
         return None
@@ -222,7 +218,7 @@ class BullmqConsumer:
         while not self._gone.is_set():
             try:
                 answer = await self._tell(taken, verdict)
-                self._heard = time.monotonic()
+                self._pulse.beat()
                 break
             except QueueUnavailableError as error:
                 await patience.pause(error)
@@ -259,7 +255,7 @@ class BullmqConsumer:
                     self._runner.cancel(job_id)
                 patience.answered()
                 # All places may be taken for long: then nobody else asks.
-                self._heard = time.monotonic()
+                self._pulse.beat()
             except QueueUnavailableError as error:
                 await patience.pause(error)
                 continue

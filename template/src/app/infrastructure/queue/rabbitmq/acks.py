@@ -27,24 +27,24 @@ class Acks:
         self._lowest = 1
         self._done: list[int] = []
 
-    def __len__(self) -> int:
-        """Return how many deliveries the broker still counts as ours."""
-        return sum(mark is not _Mark.TOLD for mark in self._marks.values())
-
     def delivered(self, tag: int) -> None:
         """A message has come."""
         self._marks[tag] = _Mark.OPEN
 
-    def done(self, tag: int) -> None:
-        """It is to be acknowledged."""
-        if self._marks.get(tag) is _Mark.OPEN:
-            self._marks[tag] = _Mark.DONE
-            self._done.append(tag)
+    def done(self, tag: int) -> bool:
+        """It is to be acknowledged. False: that is known already."""
+        if self._marks.get(tag) is not _Mark.OPEN:
+            return False
+        self._marks[tag] = _Mark.DONE
+        self._done.append(tag)
+        return True
 
-    def told(self, tag: int) -> None:
-        """It was given back by itself."""
-        if tag in self._marks:
-            self._marks[tag] = _Mark.TOLD
+    def told(self, tag: int) -> bool:
+        """It was given back by itself. False: that is known already."""
+        if self._marks.get(tag) is not _Mark.OPEN:
+            return False
+        self._marks[tag] = _Mark.TOLD
+        return True
 
     def take(self) -> tuple[int, list[int]]:
         """Return up to which tag all can be acknowledged (0: none), and which others by itself."""

@@ -28,7 +28,7 @@ from app.infrastructure.queue.engine import GiveBack, JobRunner, Retry, Verdict
 from app.infrastructure.queue.errors import QueueUnavailableError
 from app.infrastructure.queue.jobs import DeadReason, JobFailure
 from app.infrastructure.queue.locks import LockKeeper
-from app.infrastructure.queue.patience import Patience
+from app.infrastructure.queue.patience import Patience, Pulse
 from app.infrastructure.queue.rabbitmq.acks import Acks
 from app.infrastructure.queue.rabbitmq.line import Line
 from app.infrastructure.queue.rabbitmq.publisher import Publisher
@@ -57,16 +57,24 @@ from app.infrastructure.queue.rabbitmq.wire import (
 )
 from app.infrastructure.queue.redis_scripts import Commands
 
-SILENT_SECONDS = 15.0
-"""Not having heard of the brokers for this long is not healthy."""
 LAST_SECONDS = 2.0
 """Of the grace, kept for giving back what is still running."""
 AHEAD = 16
-"""Messages taken ahead of free places, so that the next job is here when one is done. They are not
-started, and go back if they have to wait long."""
+"""Messages taken ahead of free places at least, where jobs are short: the next one is here when one
+is done. Where they are long, none is: another worker may have a place for it."""
+SHORT, LONG = 0.02, 0.05
+"""Seconds. Jobs are short if they take less than the first on average, and long again above the
+second."""
+WEIGHT = 0.05
+"""Of the latest job in that average."""
 HOLD = 1.0
 """Seconds messages may wait here while no place becomes free: then they go back to the broker, for
 another worker that has one."""
+QUIET = 0.01
+"""Seconds. A lane that was handed as many messages as it may be may have more: the lanes after it
+wait so long for them."""
+LONGEST_INTERVAL = 3.0
+"""Seconds between looks at what runs, and at the broker."""
 PARK_AFTER = 60.0
 """Seconds after which a running job's message is exchanged for one that comes later, since the
 broker closes the channel of who holds a message too long (consumer_timeout, 30 minutes)."""
@@ -104,6 +112,9 @@ class ConsumerParts:
     """Sends the message of a job, given queue and id."""
     tick: Callable[[], Awaitable[float]]
     """Does what is due by schedule; returns the seconds until it wants to be called again."""
+
+
+NO_LANE = -1
 
 
 @dataclass(slots=True)
@@ -155,8 +166,12 @@ class RabbitmqConsumer:
         self._subscribed = False
         self._gate_opens = 0.0
         self._paused = False
-        self._heard = time.monotonic()
+        self._pulse = Pulse()
         self._moved = time.monotonic()
+        self._held = [0] * len(self._lanes)
+        self._was_full = [0.0] * len(self._lanes)
+        self._pace = LONG
+        self._ahead = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[None]] = set()
 
@@ -174,9 +189,7 @@ class RabbitmqConsumer:
 
     def is_alive(self) -> bool:
         """See `Consumer.is_alive`."""
-        return time.monotonic() - self._heard < SILENT_SECONDS and not any(
-            task.done() for task in self._tasks
-        )
+        return not self._pulse.is_silent and not any(task.done() for task in self._tasks)
 
     async def stop(self, grace: float) -> Sequence[str]:
         """See `Consumer.stop`."""
@@ -234,7 +247,7 @@ class RabbitmqConsumer:
             ConfigurationError: a queue is declared otherwise.
         """
         self._channel = await self._parts.line.channel(self._prepare)
-        self._heard = time.monotonic()
+        self._pulse.beat()
         self._turn()
 
     async def _prepare(self, channel: Channel) -> None:
@@ -242,19 +255,21 @@ class RabbitmqConsumer:
             buffer.clear()
         self._early.clear()
         self._acks = Acks()
+        self._held = [0] * len(self._lanes)
         await declare_queue(channel, self._parts.namespace, self._queue, self._parts.group)
         channel.on_consumer_cancel_callbacks.add(self._on_cancel)
         await self._subscribe(channel)
 
     async def _subscribe(self, channel: Channel) -> None:
-        places = self._parts.concurrency
-        await channel.basic_qos(prefetch_count=places + min(places, AHEAD))
         await self._subscribe_lanes(channel)
         dead = graveyard(self._parts.namespace, self._queue)
         await channel.basic_consume(dead, self._undertaker(self._acks), consumer_tag=f"{dead}:1")
 
     async def _subscribe_lanes(self, channel: Channel) -> None:
+        # The broker applies it to the subscriptions that follow.
+        await channel.basic_qos(prefetch_count=self._parts.concurrency + self._ahead)
         for number, name in enumerate(self._lanes):
+            self._was_full[number] = time.monotonic()
             await channel.basic_consume(
                 name, self._receiver(number, self._acks), consumer_tag=f"{name}:{self._worker}"
             )
@@ -274,6 +289,7 @@ class RabbitmqConsumer:
             if acks is not self._acks or self._closing.is_set():
                 return
             arrival = read_message(self._queue, message.header.properties, message.body)
+            self._held[lane] += 1
             self._buffers[lane].append(_Message(arrival, acks, tag, lane))
             self._wake.set()
 
@@ -289,7 +305,7 @@ class RabbitmqConsumer:
             if acks is not self._acks or self._closing.is_set():
                 return
             arrival = read_message(self._queue, message.header.properties, message.body)
-            held = _Message(arrival, acks, tag, 0)
+            held = _Message(arrival, acks, tag, NO_LANE)
             self._errand(self._bury(held, message))
 
         return receive
@@ -329,7 +345,14 @@ class RabbitmqConsumer:
             self._parts.line.drop()
 
     def _done(self, message: _Message) -> None:
-        message.acks.done(message.tag)
+        if message.acks.done(message.tag):
+            self._let_go(message)
+
+    def _let_go(self, message: _Message) -> None:
+        if message.acks is self._acks and message.lane >= 0:
+            if self._held[message.lane] >= self._parts.concurrency + self._ahead:
+                self._was_full[message.lane] = time.monotonic()
+            self._held[message.lane] -= 1
 
     def _is_held(self, message: _Message) -> bool:
         """Tell whether the broker still counts a message as this worker's."""
@@ -341,7 +364,8 @@ class RabbitmqConsumer:
         for message in messages:
             if channel is None or not self._is_held(message):
                 continue
-            message.acks.told(message.tag)
+            if message.acks.told(message.tag):
+                self._let_go(message)
             with suppress(Exception):  # lost with the channel: then it goes back by itself
                 await channel.basic_nack(message.tag, requeue=True, wait=False)
 
@@ -379,9 +403,9 @@ class RabbitmqConsumer:
                 await asyncio.sleep(1.0)
                 continue
             patience.answered()
-            self._heard = time.monotonic()
+            self._pulse.beat()
             if settling or any(claim.code == "run" for claim in step.claims):
-                self._moved = self._heard
+                self._moved = time.monotonic()
             for running, settled in zip(settling, step.settled, strict=True):
                 self._after(running, settled)
             for message, claim in zip(claiming, step.claims, strict=True):
@@ -415,12 +439,26 @@ class RabbitmqConsumer:
         self._wake_early()
         picked: list[_Message] = []
         room = self._free - len(self._ready)
-        for buffer in self._buffers:
+        for lane, buffer in enumerate(self._buffers):
             while buffer and len(picked) < room:
                 message = buffer.popleft()
                 if not message.arrival.due or not self._wait_for(message):
                     picked.append(message)
+            if len(picked) >= room or self._may_have_more(lane):
+                break
         return picked
+
+    def _may_have_more(self, lane: int) -> bool:
+        """Tell whether the lanes after this one have to wait for what it may still bring."""
+        if not any(self._buffers[lane + 1 :]):
+            return False
+        if self._held[lane] >= self._parts.concurrency + self._ahead:
+            return True  # once some of them are acknowledged
+        left = self._was_full[lane] + QUIET - time.monotonic()
+        if left <= 0:
+            return False
+        asyncio.get_running_loop().call_later(left, self._turn)
+        return True
 
     def _wait_for(self, message: _Message) -> bool:
         """Keep back a message that is not due yet; False: it is."""
@@ -522,10 +560,12 @@ class RabbitmqConsumer:
                 await place
             running = self._ready.popleft()
             self._free -= 1
+            began = time.monotonic()
             try:
                 verdict = await self._run(running)
             finally:
                 self._free += 1
+            self._pace += WEIGHT * (time.monotonic() - began - self._pace)
             if running.verdict is None:
                 self._settle(running, verdict)
 
@@ -640,7 +680,7 @@ class RabbitmqConsumer:
     async def _look_after(self) -> None:
         """Connect again when the line is lost, and see that nothing is forgotten."""
         patience = Patience(f"Consumer of {self._queue}")
-        interval = min(self._parts.lock / 3, SILENT_SECONDS / 5)
+        interval = min(self._parts.lock / 3, LONGEST_INTERVAL)
         checked = 0.0
         while not self._gone.is_set():
             try:
@@ -677,7 +717,7 @@ class RabbitmqConsumer:
             if now - running.since > PARK_AFTER and not running.parked:
                 await self._park_running(running)
         await self._probe()
-        self._heard = time.monotonic()
+        self._pulse.beat()
 
     async def _park_running(self, running: _Running) -> None:
         """Exchange the message of a long job for one that comes later."""
@@ -707,6 +747,10 @@ class RabbitmqConsumer:
             waits = any(self._buffers) and (self._free <= 0 or held_up)
             if waits and time.monotonic() - self._moved > HOLD:
                 await self._unsubscribe()
+            elif self._ahead != (wanted := self._wanted_ahead()):
+                self._ahead = wanted
+                await self._parts.line.call(self._cancel_lanes(channel))
+                await self._parts.line.call(self._subscribe_lanes(channel))
         elif self._paused:
             gate = (await self._step_of_gate()).gate
             self._paused = gate.paused
@@ -721,14 +765,23 @@ class RabbitmqConsumer:
         if channel is None or channel.is_closed or not self._subscribed:
             return
         self._subscribed = False
-        for name in self._lanes:
-            await self._parts.line.call(channel.basic_cancel(f"{name}:{self._worker}"))
+        await self._parts.line.call(self._cancel_lanes(channel))
         waiting = [message for buffer in self._buffers for message in buffer]
         waiting += [message for _, _, message in self._early]
         for buffer in self._buffers:
             buffer.clear()
         self._early.clear()
         await self._return(waiting)
+
+    async def _cancel_lanes(self, channel: Channel) -> None:
+        for name in self._lanes:
+            await channel.basic_cancel(f"{name}:{self._worker}")
+
+    def _wanted_ahead(self) -> int:
+        """Return how many messages are to wait here: see `AHEAD`."""
+        if self._pace < SHORT:
+            return max(self._parts.concurrency, AHEAD)
+        return 0 if self._pace > LONG else self._ahead
 
     async def _step_of_gate(self) -> Step:
         return await self._records.step(

@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 from aiormq import Channel, Connection
 from aiormq.exceptions import PublishError
 
-from app.core.errors import AppError
+from app.core.errors import AppError, ConfigurationError
 from app.infrastructure.queue.errors import QueueUnavailableError
 
 GOODBYE = 2.0
@@ -92,14 +92,14 @@ class Line:
         Raises:
             QueueUnavailableError: it failed, or took too long.
             PublishError: a message found no queue.
-            AppError: as `work`.
+            ConfigurationError: something is declared otherwise.
         """
         try:
             async with asyncio.timeout(timeout or self._timeout):
                 return await work
         except PublishError:
             raise  # of one message: the connection is well
-        except AppError:
+        except (AppError, ConfigurationError):
             self.drop()
             raise
         except Exception as error:  # the library raises whatever it was closed with, Exception too

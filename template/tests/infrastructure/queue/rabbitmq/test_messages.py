@@ -1,0 +1,246 @@
+"""What may lie in the broker, and what the broker may do with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+from datetime import timedelta
+
+import pytest
+from aiormq import Channel
+from pamqp.commands import Basic
+from redis.asyncio import Redis
+
+from app.core.errors import ConfigurationError
+from app.infrastructure.queue import DeadReason, JobContext, JobState, RejectJobError, job
+from app.infrastructure.queue.rabbitmq import consumer
+from app.infrastructure.queue.rabbitmq.topology import graveyard, lane, lanes
+from app.infrastructure.queue.testing import StartJobs
+from app.infrastructure.redis.keys import KeySpace
+
+PATIENCE = 60.0
+
+
+@job("echo")
+async def echo(value: int) -> int:
+    return value
+
+
+async def test_anybody_may_publish_a_job(
+    job_service: StartJobs, channel: Channel, keys: KeySpace
+) -> None:
+    """With an id, a name and a body; the rest is as for any other job."""
+    async with job_service([echo]) as running:
+        said = Basic.Properties(message_id="from-elsewhere", message_type="echo", delivery_mode=2)
+        name = lane(keys.prefix, "default", 0)
+        await channel.basic_publish(b"42", routing_key=name, properties=said, mandatory=True)
+        handle = running.jobs.handle("default", "from-elsewhere")
+        async with asyncio.timeout(PATIENCE):
+            while await running.engine.find("default", handle.id) is None:  # noqa: ASYNC110 - of Redis
+                await asyncio.sleep(0.01)
+        assert await handle.result(timeout=PATIENCE) == 42
+        assert (await handle.record()).attempts == 3
+
+
+def nonsense(rng: random.Random) -> tuple[bytes, Basic.Properties]:
+    """Return a message that is nearly a job, or not at all."""
+    bodies = [b"", b"{", b"\xff\xfe\x00", b"[" * 5000, b"null", b'"\\ud800"', rng.randbytes(20)]
+    headers: list[str | int | None] = [
+        None,
+        "{",
+        "[]",
+        '{"turn":"x"}',
+        '{"options":{"attempts":"many"}}',
+        '{"options":{"backoff":[]}}',
+        '{"options":{"delay":1e400}}',
+        '{"headers":[1]}',
+        '{"due":-5,"created":"yesterday"}',
+        "[" * 5000,
+        7,
+    ]
+    names: list[str | None] = ["echo", "nobody", "", None]
+    ids = [f"raw-{secrets.token_hex(6)}", "", "x" * 254, "a:b:c"]
+    header = rng.choice(headers)
+    said = Basic.Properties(
+        message_id=rng.choice(ids) or secrets.token_hex(8),
+        message_type=rng.choice(names),
+        headers={} if header is None else {"job": header},
+    )
+    return rng.choice([*bodies, b"1"]), said
+
+
+async def test_nonsense_in_the_broker_harms_nothing_behind_it(
+    job_service: StartJobs, channel: Channel, keys: KeySpace
+) -> None:
+    """It is dead with its bytes, or does what little it says."""
+    rng = random.Random(7)  # noqa: S311 - the same each time
+    async with job_service([echo]) as running:
+        name = lane(keys.prefix, "default", 0)
+        sent: set[bytes] = set()
+        for _ in range(300):
+            body, said = nonsense(rng)
+            sent.add(body)
+            await channel.basic_publish(body, routing_key=name, properties=said, mandatory=True)
+        handle = await running.jobs.publish(echo, 5)
+        assert await handle.result(timeout=PATIENCE) == 5
+        async with asyncio.timeout(PATIENCE):
+            while (await channel.queue_declare(name, passive=True)).message_count:  # noqa: ASYNC110 - of a broker
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+        counts = await running.engine.counts("default")
+        assert counts[JobState.WAITING] + counts[JobState.ACTIVE] + counts[JobState.DELAYED] == 0
+        dead = await running.engine.list_jobs("default", JobState.DEAD, limit=1000)
+        assert {record.reason for record in dead} >= {DeadReason.UNDECODABLE, DeadReason.UNKNOWN}
+        kept = {record.body.encode("utf-8", "surrogateescape") for record in dead}
+        assert kept <= sent
+        assert b"\xff\xfe\x00" in kept
+
+
+async def test_a_job_redis_has_forgotten_is_done_all_the_same(
+    job_service: StartJobs, redis: Redis, keys: KeySpace
+) -> None:
+    """The message holds all of it."""
+    seen: list[str] = []
+
+    @job("remember", attempts=2)
+    async def remember(value: str, context: JobContext) -> None:
+        seen.append(f"{value} {context.job.headers['tenant']} {context.attempt}")
+
+    async with job_service([remember], work=False) as publisher:
+        await publisher.jobs.publish(remember, "now", headers={"tenant": "a"})
+        soon = timedelta(milliseconds=300)
+        await publisher.jobs.publish(remember, "later", headers={"tenant": "b"}, delay=soon)
+        await asyncio.sleep(0.1)
+        async for key in redis.scan_iter(match=f"{{{keys.prefix}}}:*"):
+            await redis.delete(key)
+        async with job_service([remember]) as running, asyncio.timeout(PATIENCE):
+            while len(seen) < 2:  # noqa: ASYNC110 - of a worker
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
+            assert (await running.engine.counts("default"))[JobState.COMPLETED] == 2
+    assert seen == ["now a 1", "later b 1"]
+
+
+async def test_a_message_that_comes_twice_is_done_once(
+    job_service: StartJobs, channel: Channel, keys: KeySpace
+) -> None:
+    """While the job runs, and after it."""
+    runs: list[int] = []
+    go_on = asyncio.Event()
+
+    @job("once")
+    async def once(value: int) -> None:
+        runs.append(value)
+        await go_on.wait()
+
+    async with job_service([once]) as running:
+        handle = await running.jobs.publish(once, 1, id="twice")
+        said = Basic.Properties(message_id="twice", message_type="once", delivery_mode=2)
+        name = lane(keys.prefix, "default", 0)
+        await channel.basic_publish(b"1", routing_key=name, properties=said, mandatory=True)
+        await asyncio.sleep(0.3)
+        go_on.set()
+        await handle.result(timeout=PATIENCE)
+        await channel.basic_publish(b"1", routing_key=name, properties=said, mandatory=True)
+        await asyncio.sleep(0.3)
+        assert (await channel.queue_declare(name, passive=True)).message_count == 0
+    assert runs == [1]
+
+
+async def test_what_the_broker_gives_up_is_dead_and_can_be_replayed(
+    job_service: StartJobs, channel: Channel, keys: KeySpace
+) -> None:
+    """Here by a rejection; a policy with a length or an age does the same."""
+    async with job_service([echo], work=False) as publisher:
+        handle = await publisher.jobs.publish(echo, 4)
+        taken = await channel.basic_get(lane(keys.prefix, "default", 0))
+        assert taken.delivery_tag is not None
+        await channel.basic_reject(taken.delivery_tag, requeue=False)
+        async with job_service([echo]) as running:
+            async with asyncio.timeout(PATIENCE):
+                while await handle.state() is not JobState.DEAD:  # noqa: ASYNC110 - of a worker
+                    await asyncio.sleep(0.02)
+            record = await handle.record()
+            assert record.last_failure is not None
+            assert "rejected" in record.last_failure.message
+            assert await running.engine.replay("default", handle.id)
+            assert await handle.result(timeout=PATIENCE) == 4
+    name = graveyard(keys.prefix, "default")
+    assert (await channel.queue_declare(name, passive=True)).message_count == 0
+
+
+async def test_a_queue_that_is_declared_otherwise_is_a_clear_error(
+    job_service: StartJobs, channel: Channel, keys: KeySpace
+) -> None:
+    name = lanes(keys.prefix, "default")[2]
+    await channel.queue_declare(name, durable=True)
+    async with job_service(work=False) as running:
+        with pytest.raises(ConfigurationError, match="delete_queue"):
+            await running.jobs.publish("echo", 1)
+        await channel.queue_delete(name)
+        await running.jobs.publish("echo", 1)
+
+
+async def test_a_long_job_does_not_hold_its_message(
+    job_service: StartJobs,
+    channel: Channel,
+    keys: KeySpace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes again later, as often as it takes, and the job runs once."""
+    monkeypatch.setattr(consumer, "PARK_AFTER", 0.5)
+    runs: list[float] = []
+
+    @job("long")
+    async def long(seconds: float) -> float:
+        runs.append(seconds)
+        await asyncio.sleep(seconds)
+        return seconds
+
+    async with job_service([long]) as running:
+        handle = await running.jobs.publish(long, 6.0)
+        await asyncio.sleep(2.0)
+        name = lane(keys.prefix, "default", 0)
+        await channel.queue_declare(name, passive=True)
+        assert await handle.state() is JobState.ACTIVE
+        assert await handle.result(timeout=PATIENCE) == 6.0
+        await asyncio.sleep(2.5)
+        assert (await channel.queue_declare(name, passive=True)).message_count == 0
+    assert runs == [6.0]
+
+
+async def test_the_last_message_of_a_job_wins(
+    job_service: StartJobs, channel: Channel, keys: KeySpace
+) -> None:
+    """One that was sent before the job went on is void."""
+    attempts: list[int] = []
+
+    @job("flaky", attempts=3)
+    async def flaky(_value: int, context: JobContext) -> None:
+        attempts.append(context.attempt)
+        if context.attempt == 1:
+            message = "not yet"
+            raise ValueError(message)
+        raise RejectJobError
+
+    async with job_service([flaky]) as running:
+        handle = await running.jobs.publish(flaky, 1, id="late-copy")
+        async with asyncio.timeout(PATIENCE):
+            while await handle.state() is not JobState.DELAYED:  # noqa: ASYNC110 - of a worker
+                await asyncio.sleep(0.01)
+        said = Basic.Properties(
+            message_id="late-copy",
+            message_type="flaky",
+            delivery_mode=2,
+            headers={"job": json.dumps({"turn": 1})},
+        )
+        name = lane(keys.prefix, "default", 0)
+        await channel.basic_publish(b"1", routing_key=name, properties=said, mandatory=True)
+        await asyncio.sleep(0.2)
+        assert attempts == [1]
+        async with asyncio.timeout(PATIENCE):
+            while await handle.state() is not JobState.DEAD:  # noqa: ASYNC110 - of a worker
+                await asyncio.sleep(0.02)
+    assert attempts == [1, 2]
