@@ -28,6 +28,7 @@ WORKERS = os.environ.get("WORKERS", "2")
 SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[str]]] = {
     "PostgreSQL": servers.postgres,
     "Redis": servers.redis,
+    "RabbitMQ": servers.rabbitmq,
     "BullMQ for Node": servers.node_bullmq,
 }
 """What starts each, or installs it."""
@@ -95,7 +96,11 @@ CHECKS = (
         title="payload tests: SQLite and embedded Valkey",
         cwd=PAYLOAD,
         commands=[pytest()],
-        servers={"TEST_POSTGRES_URL": "PostgreSQL", "NODE_BULLMQ": "BullMQ for Node"},
+        servers={
+            "TEST_POSTGRES_URL": "PostgreSQL",
+            "TEST_RABBITMQ_URL": "RabbitMQ",
+            "NODE_BULLMQ": "BullMQ for Node",
+        },
     ),
     Check(
         name="servers",
@@ -108,14 +113,18 @@ CHECKS = (
                 "tests/modules",
             )
         ],
-        servers={"TEST_DATABASE_URL": "PostgreSQL", "TEST_REDIS_URL": "Redis"},
+        servers={
+            "TEST_DATABASE_URL": "PostgreSQL",
+            "TEST_REDIS_URL": "Redis",
+            "TEST_RABBITMQ_URL": "RabbitMQ",
+        },
         only_with_servers=True,
     ),
     Check(
         name="template",
         title="template tests",
         commands=[pytest("--dist", "loadgroup", "--durations", "15")],
-        servers={"TEST_POSTGRES_URL": "PostgreSQL"},
+        servers={"TEST_POSTGRES_URL": "PostgreSQL", "TEST_RABBITMQ_URL": "RabbitMQ"},
     ),
 )
 

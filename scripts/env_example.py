@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ modules = dict.fromkeys(variable.module for variable in found)
 print(json.dumps({m: as_dotenv(v for v in found if v.module == m) for m in modules}))
 """
 NAME = "#APP_NAME="
+ENGINE = "#QUEUE_ENGINE="
 
 
 def blocks() -> dict[str, str]:
@@ -36,11 +38,13 @@ def blocks() -> dict[str, str]:
         check=True,
     )
     found: dict[str, str] = json.loads(answer.stdout)
-    # The default is the project's name, which the payload itself does not have.
-    return {
-        module: text.replace(f"{NAME}app", NAME + "{{ project_name }}") + "\n"
-        for module, text in found.items()
-    }
+    return {module: _as_answered(text) + "\n" for module, text in found.items()}
+
+
+def _as_answered(text: str) -> str:
+    """Return lines with the defaults a service has by its answers, which the payload has not."""
+    text = text.replace(f"{NAME}app", NAME + "{{ project_name }}")
+    return re.sub(f"{ENGINE}.*", ENGINE + "{{ queue_engines | sort | first }}", text)
 
 
 def main() -> None:

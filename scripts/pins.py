@@ -26,6 +26,7 @@ BUILDS_ON: dict[str, tuple[str, ...]] = {
     "redis": ("base",),
     "queue": ("base", "redis"),
     "bullmq": ("base", "redis", "queue"),
+    "rabbitmq": ("base", "redis", "queue"),
     "users": ("base", "database"),
     "dev": ("base",),
     "dev-database": ("base", "database", "dev"),

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,10 @@ from pathlib import Path
 
 from scripts import processes
 from scripts.console import CommandError
-from scripts.tools import CACHE, VENV
+from scripts.tools import CACHE, ROOT, VENV
 
 DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
+RABBITMQ_NODE = ROOT / "template/tests/infrastructure/queue/rabbitmq/node.py"
 NODE_PACKAGES = ("bullmq@6.7.0", "ioredis@5")
 START_SECONDS = 60.0
 POSTGRES_SETTINGS = {
@@ -209,6 +211,49 @@ def plain_redis(folder: Path) -> Iterator[int]:
             yield port
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _install_rabbitmq() -> None:
+    """Install Debian's RabbitMQ where we may; its own service is not started.
+
+    Raises:
+        CommandError: it can't be installed; the message names the command that helps.
+    """
+    help_with = "no RabbitMQ here: `apt-get install rabbitmq-server` or `brew install rabbitmq`"
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        raise CommandError(help_with)
+    # What the package's script asks for is how the machine runs: alone, it starts no service.
+    env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    install = [apt, "install", "-qq", "--yes", "--no-install-recommends", "rabbitmq-server"]
+    for words in (install, [apt, "update", "-qq"], install):
+        code, _ = processes.run(words, cwd=ROOT, env=env)
+        if code == 0 and words is install:
+            return
+    raise CommandError(help_with)
+
+
+@contextmanager
+def rabbitmq(folder: Path) -> Iterator[str]:
+    """Run a RabbitMQ node of our own, empty; yield its URL.
+
+    Raises:
+        CommandError: there is none for this machine; the message names the command that helps.
+    """
+    if not Path("/usr/lib/rabbitmq/bin/rabbitmq-server").exists() and not shutil.which(
+        "rabbitmq-server"
+    ):
+        _install_rabbitmq()
+    folder.mkdir()
+    log = folder / "url"
+    process = processes.start(
+        [sys.executable, RABBITMQ_NODE, folder / "node"], cwd=folder, output=log
+    )
+    try:
+        wait_for(lambda: log.read_text(encoding="utf-8").endswith("/\n"), process, log)
+        yield log.read_text(encoding="utf-8").strip()
+    finally:
+        processes.stop(process, signal.SIGINT)
 
 
 @contextmanager

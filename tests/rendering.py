@@ -24,10 +24,10 @@ Answers = Mapping[str, object]
 
 TESTED = ("src", "tests", "migrations", "pytest.ini")
 """What decides whether a service's own tests pass."""
-FOREIGN = ("APP_", "DATABASE_", "DB_", "REDIS_", "TEST_", "PYTEST_", "COV_")
+FOREIGN = ("APP_", "DATABASE_", "DB_", "REDIS_", "RABBITMQ_", "TEST_", "PYTEST_", "COV_")
 """Beginnings of variables that would change how a generated service behaves."""
-SHARED_SERVER = "TEST_POSTGRES_URL"
-"""A PostgreSQL server for those tests that want one in any case."""
+SHARED_SERVERS = {"TEST_POSTGRES_URL", "TEST_RABBITMQ_URL"}
+"""Servers for those tests that want one in any case."""
 
 
 def export(destination: Path, parts: Sequence[str] = PARTS) -> Path:
@@ -71,8 +71,10 @@ def service_environment(**changes: str) -> dict[str, str]:
     clean = {
         name: value
         for name, value in os.environ.items()
-        if name == SHARED_SERVER or not name.startswith(FOREIGN)
+        if name in SHARED_SERVERS or not name.startswith(FOREIGN)
     }
+    if broker := clean.get("TEST_RABBITMQ_URL"):
+        clean["RABBITMQ_URL"] = broker
     return {**clean, "PYTHONPATH": "src", "NO_COLOR": "1", **changes}
 
 

@@ -189,7 +189,7 @@ def test_answers_file_may_be_called_otherwise(template: Template, tmp_path: Path
             "full",
             {
                 "infrastructure": ["database", "redis"],
-                "queue_engines": ["bullmq"],
+                "queue_engines": ["bullmq", "rabbitmq"],
                 "features": ["users"],
                 "deployment": ["docker", "kubernetes"],
                 "ci": "github",

@@ -24,7 +24,8 @@ ROW_LIMIT = 24
 WORDS = {
     "infrastructure.database": r"sqlalchemy|alembic|sqlite|postgres|asyncpg|database_url|app db",
     "infrastructure.redis": r"redis(?!trib)|valkey",
-    "queue_engines.bullmq": r"bullmq|job queue|app worker|app jobs|worker_|infrastructure[./]queue",
+    "queue_engines.bullmq": r"bullmq",
+    "queue_engines.rabbitmq": r"rabbitmq|aiormq|amqp",
     "features.users": r"(modules|docs|versions|/)[./]users\b|argon2|pwdlib|email-validator",
     "deployment.docker": r"docker|compose",
     "deployment.kubernetes": r"kubernetes|kubectl",
@@ -32,6 +33,9 @@ WORDS = {
     "ci=gitlab": r"gitlab",
 }
 """What must not be named, in any file, when the choice is not made."""
+
+QUEUE = r"job queue|app worker|app jobs|worker_|infrastructure[./]queue"
+"""What must not be named where there is no engine at all."""
 
 CODE = {"infrastructure", "queue_engines", "features"}
 """The questions that decide which code a service has; the others change project files only."""
@@ -187,6 +191,8 @@ def test_links_of_its_pages_lead_somewhere(service: Service) -> None:
 def test_nothing_names_what_was_left_out(service: Service, index: int) -> None:
     row = matrix().rows[index]
     absent = [WORDS[name] for name, value in row.items() if value is False]
+    if not any(value for name, value in row.items() if name.startswith("queue_engines.")):
+        absent.append(QUEUE)
     absent += [WORDS[f"ci={name}"] for name in ("github", "gitlab") if row["ci"] != name]
     found = [
         f"{path}:{number}: {line.strip()}"

@@ -21,6 +21,7 @@ import json
 from app.core.discovery import discover
 print(json.dumps({module.name: module.requires for module in discover().modules}))
 """
+QUEUE = "src/app/infrastructure/queue"
 LAYERS = {"infrastructure": "infrastructure", "features": "modules"}
 """The questions that choose modules, and the layer their folders are in."""
 
@@ -32,7 +33,8 @@ def optional() -> dict[str, str]:
         for question, layer in LAYERS.items()
         for name in questions()[question]["choices"].values()
     }
-    return {**found, "queue": "src/app/infrastructure/queue"}
+    engines = questions()["queue_engines"]["choices"].values()
+    return {**found, "queue": QUEUE, **{f"queue/{name}": f"{QUEUE}/{name}" for name in engines}}
 
 
 def gone_with(name: str, requires: dict[str, list[str]]) -> set[str]:
@@ -50,7 +52,7 @@ def without(request: pytest.FixtureRequest, template: Template, tmp_path: Path) 
     requires = json.loads(service.python("-c", SHOW_MODULES).splitlines()[-1])
     names = optional().keys() if request.param == "all of them" else {request.param}
     for gone in set().union(*(gone_with(name, requires) for name in names)):
-        shutil.rmtree(service.folder / optional()[gone])
+        shutil.rmtree(service.folder / optional()[gone], ignore_errors=True)
     return service
 
 

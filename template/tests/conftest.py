@@ -29,9 +29,16 @@ pytest_plugins = [import_path(folder, "testing") for folder in PLUGIN_FOLDERS]
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out `tests/<layer>/<module>` when `app/<layer>/<module>` is not there."""
+    """Leave out `tests/<layer>/<module>` when `app/<layer>/<module>` is not there.
+
+    The same holds for a folder in it, which belongs to a part of the module.
+    """
     parts = collection_path.relative_to(TESTS).parts if collection_path != TESTS else ()
-    if len(parts) == 2 and parts[0] in {"infrastructure", "modules"} and collection_path.is_dir():
+    if (
+        len(parts) in {2, 3}
+        and parts[0] in {"infrastructure", "modules"}
+        and collection_path.is_dir()
+    ):
         return None if (APP_ROOT / Path(*parts)).exists() else True
     return None
 

@@ -33,7 +33,7 @@ class QueueSettings(ModuleSettings):
     """What this process does: api, worker or all. Unless it is set, `app dev` is everything, and
     `app worker` a worker."""
     queue_engine: str = Field(default=ENGINES[0], pattern="|".join(ENGINES))
-    """Where jobs are kept: bullmq (Redis) or rabbitmq, as far as the service has them."""
+    """Where jobs are kept: one of the folders this service has under infrastructure/queue."""
     queue_publish_timeout: Seconds = Field(default=2.0, gt=0)
     """How long publishing may take before it fails."""
     queue_lock: Seconds = Field(default=15.0, ge=1)

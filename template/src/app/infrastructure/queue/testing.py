@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from dishka import AsyncContainer, Provider
+from dishka import AsyncContainer, Provider, Scope
 from redis.asyncio import Redis
 
 from app.core.container import build_container
@@ -47,6 +47,23 @@ def _engine_part(engine: str) -> ModuleType | None:
     if (FOLDER / engine / "testing.py").exists():
         return importlib.import_module(f"{__package__}.{engine}.testing")
     return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what starts the service as a process, where its engine needs a server there is not."""
+    part = _engine_part(QueueSettings().queue_engine)
+    if part and (reason := part.missing()):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def override_queue() -> Provider:
+    """Skip a test that starts the service where its engine needs a server there is not."""
+    if part := _engine_part(QueueSettings().queue_engine):
+        part.environment()
+    return Provider(scope=Scope.APP)
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 import pytest
 from aiormq import Channel, Connection
+
+from app.infrastructure.queue.rabbitmq import testing
 
 
 @pytest.fixture
@@ -15,9 +17,15 @@ def queue_engine() -> str:
 
 
 @pytest.fixture
-async def channel(engine_environment: Mapping[str, str]) -> AsyncIterator[Channel]:
+def rabbitmq_url() -> str:
+    """The tests' broker."""
+    return testing.environment()["RABBITMQ_URL"]
+
+
+@pytest.fixture
+async def channel(rabbitmq_url: str) -> AsyncIterator[Channel]:
     """A channel of the test's own."""
-    connection = Connection(engine_environment["RABBITMQ_URL"])
+    connection = Connection(rabbitmq_url)
     await connection.connect()
     opened = await connection.channel()
     assert isinstance(opened, Channel)

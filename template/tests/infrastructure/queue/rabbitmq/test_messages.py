@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from app.core.errors import ConfigurationError
 from app.infrastructure.queue import DeadReason, JobContext, JobState, RejectJobError, job
 from app.infrastructure.queue.rabbitmq import consumer
-from app.infrastructure.queue.rabbitmq.topology import graveyard, lane, lanes
+from app.infrastructure.queue.rabbitmq.topology import graveyard, lane
 from app.infrastructure.queue.testing import StartJobs
 from app.infrastructure.redis.keys import KeySpace
 
@@ -174,13 +174,13 @@ async def test_what_the_broker_gives_up_is_dead_and_can_be_replayed(
 async def test_a_queue_that_is_declared_otherwise_is_a_clear_error(
     job_service: StartJobs, channel: Channel, keys: KeySpace
 ) -> None:
-    name = lanes(keys.prefix, "default")[2]
+    name = lane(keys.prefix, "default", 2)
     await channel.queue_declare(name, durable=True)
     async with job_service(work=False) as running:
         with pytest.raises(ConfigurationError, match="delete_queue"):
-            await running.jobs.publish("echo", 1)
+            await running.jobs.publish("echo", 1, priority=2)
         await channel.queue_delete(name)
-        await running.jobs.publish("echo", 1)
+        await running.jobs.publish("echo", 1, priority=2)
 
 
 async def test_a_long_job_does_not_hold_its_message(

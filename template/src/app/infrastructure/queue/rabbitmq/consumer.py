@@ -12,15 +12,13 @@ import asyncio
 import heapq
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any
 from uuid import uuid4
 
 from aiormq import Channel
-from aiormq.abc import DeliveredMessage
 from loguru import logger
 
 from app.core.errors import AppError
@@ -28,8 +26,9 @@ from app.infrastructure.queue.engine import GiveBack, JobRunner, Retry, Verdict
 from app.infrastructure.queue.errors import QueueUnavailableError
 from app.infrastructure.queue.jobs import DeadReason, JobFailure
 from app.infrastructure.queue.locks import LockKeeper
+from app.infrastructure.queue.options import PRIORITIES
 from app.infrastructure.queue.patience import Patience, Pulse
-from app.infrastructure.queue.rabbitmq.acks import Acks
+from app.infrastructure.queue.rabbitmq.lanes import Lane, LaneParts, Message
 from app.infrastructure.queue.rabbitmq.line import Line
 from app.infrastructure.queue.rabbitmq.publisher import Publisher
 from app.infrastructure.queue.rabbitmq.records import (
@@ -44,16 +43,16 @@ from app.infrastructure.queue.rabbitmq.records import (
 )
 from app.infrastructure.queue.rabbitmq.topology import (
     UNIT,
-    declare_queue,
+    declare_graveyard,
+    declare_lane,
     graveyard,
-    lanes,
 )
+from app.infrastructure.queue.rabbitmq.topology import lane as lane_name
 from app.infrastructure.queue.rabbitmq.wire import (
     Arrival,
     Parcel,
     delivery_of,
     milliseconds,
-    read_message,
 )
 from app.infrastructure.queue.redis_scripts import Commands
 
@@ -70,9 +69,6 @@ WEIGHT = 0.05
 HOLD = 1.0
 """Seconds messages may wait here while no place becomes free: then they go back to the broker, for
 another worker that has one."""
-QUIET = 0.01
-"""Seconds. A lane that was handed as many messages as it may be may have more: the lanes after it
-wait so long for them."""
 LONGEST_INTERVAL = 3.0
 """Seconds between looks at what runs, and at the broker."""
 PARK_AFTER = 60.0
@@ -82,9 +78,6 @@ EARLIEST = 4 * UNIT / 1000
 """Seconds. A message that is due within them waits here; others go down the ladder again."""
 MARGIN = 0.25
 """Seconds added to the lock of another worker before a job it may have lost is looked at."""
-
-
-Receiver = Callable[[DeliveredMessage], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,24 +107,11 @@ class ConsumerParts:
     """Does what is due by schedule; returns the seconds until it wants to be called again."""
 
 
-NO_LANE = -1
-
-
-@dataclass(slots=True)
-class _Message:
-    """A message this worker holds, or held: its channel may be gone."""
-
-    arrival: Arrival
-    acks: Acks
-    tag: int
-    lane: int
-
-
 @dataclass(slots=True)
 class _Running:
     """A job that was claimed."""
 
-    message: _Message
+    message: Message
     claim: Claim
     since: float = field(default_factory=time.monotonic)
     parked: bool = False
@@ -149,9 +129,7 @@ class RabbitmqConsumer:
         self._records = parts.records
         self._worker = uuid4().hex
         self._locks = LockKeeper(self._renew, parts.connect, parts.lock, lambda _job: None)
-        self._lanes = lanes(parts.namespace, parts.queue)
-        self._buffers: list[deque[_Message]] = [deque() for _ in self._lanes]
-        self._early: list[tuple[int, int, _Message]] = []
+        self._early: list[tuple[int, int, Message]] = []
         self._order = count()
         self._running: dict[str, _Running] = {}
         self._settling: list[_Running] = []
@@ -161,17 +139,15 @@ class RabbitmqConsumer:
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._gone = asyncio.Event()
-        self._acks = Acks()
-        self._channel: Channel | None = None
-        self._subscribed = False
         self._gate_opens = 0.0
         self._paused = False
         self._pulse = Pulse()
         self._moved = time.monotonic()
-        self._held = [0] * len(self._lanes)
-        self._was_full = [0.0] * len(self._lanes)
         self._pace = LONG
         self._ahead = 0
+        self._released = False
+        self._lanes = [self._lane(priority) for priority in PRIORITIES]
+        self._graveyard = self._dead_lane()
         self._tasks: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[None]] = set()
 
@@ -196,8 +172,7 @@ class RabbitmqConsumer:
         until = time.monotonic() + grace
         self._closing.set()
         self._turn()
-        with suppress(AppError):
-            await self._unsubscribe()
+        await self._give_back_unstarted(min(1.0, grace / 4))
         await self._drained(max(until - time.monotonic() - min(LAST_SECONDS, grace / 2), 0.0))
         left = list(self._running)
         for job_id in left:
@@ -213,6 +188,12 @@ class RabbitmqConsumer:
         await self._end()
         return left
 
+    async def _give_back_unstarted(self, seconds: float) -> None:
+        """Let other workers have what waits here, unless the broker does not listen."""
+        releasing = asyncio.ensure_future(self._release())
+        await asyncio.wait((releasing,), timeout=seconds)
+        releasing.cancel()
+
     async def _drained(self, seconds: float) -> None:
         """Wait until nothing runs and everything is settled, at most so long."""
         until = time.monotonic() + seconds
@@ -220,9 +201,9 @@ class RabbitmqConsumer:
             await asyncio.sleep(0.01)
 
     async def _end(self) -> None:
-        with suppress(QueueUnavailableError):
-            await self._acknowledge()
-        for task in (*self._tasks, *self._errands):
+        acknowledging = asyncio.ensure_future(self._acknowledge())
+        await asyncio.wait((acknowledging,), timeout=0.5)
+        for task in (acknowledging, *self._tasks, *self._errands):
             task.cancel()
         pending = (*self._tasks, *self._errands)
         if pending:
@@ -240,78 +221,66 @@ class RabbitmqConsumer:
     # --- the broker -------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        """Open the channel and subscribe.
+        """Open the lanes that are not.
 
         Raises:
-            QueueUnavailableError: the broker can't be reached.
+            QueueUnavailableError: none can be.
             ConfigurationError: a queue is declared otherwise.
         """
-        self._channel = await self._parts.line.channel(self._prepare)
-        self._pulse.beat()
-        self._turn()
+        before = [lane.is_open for lane in self._lanes]
+        opened = [await lane.open() for lane in (*self._lanes, self._graveyard)]
+        if before != opened[:-1]:
+            self._released = False  # a lane that is opened is subscribed to
+        if not any(opened):
+            self._parts.line.drop()
+            message = f"no lane of {self._queue} can be read"
+            raise QueueUnavailableError(message)
 
-    async def _prepare(self, channel: Channel) -> None:
-        for buffer in self._buffers:
-            buffer.clear()
-        self._early.clear()
-        self._acks = Acks()
-        self._held = [0] * len(self._lanes)
-        await declare_queue(channel, self._parts.namespace, self._queue, self._parts.group)
-        channel.on_consumer_cancel_callbacks.add(self._on_cancel)
-        await self._subscribe(channel)
+    def _lane(self, priority: int) -> Lane:
+        parts = self._parts
+        name = lane_name(parts.namespace, parts.queue, priority)
 
-    async def _subscribe(self, channel: Channel) -> None:
-        await self._subscribe_lanes(channel)
-        dead = graveyard(self._parts.namespace, self._queue)
-        await channel.basic_consume(dead, self._undertaker(self._acks), consumer_tag=f"{dead}:1")
+        async def declare(channel: Channel) -> None:
+            await declare_graveyard(channel, parts.namespace, parts.queue, parts.group)
+            await declare_lane(channel, parts.namespace, parts.queue, priority, parts.group)
 
-    async def _subscribe_lanes(self, channel: Channel) -> None:
-        # The broker applies it to the subscriptions that follow.
-        await channel.basic_qos(prefetch_count=self._parts.concurrency + self._ahead)
-        for number, name in enumerate(self._lanes):
-            self._was_full[number] = time.monotonic()
-            await channel.basic_consume(
-                name, self._receiver(number, self._acks), consumer_tag=f"{name}:{self._worker}"
+        return Lane(
+            LaneParts(
+                queue=parts.queue,
+                name=name,
+                tag=f"{name}:{self._worker}",
+                line=parts.line,
+                declare=declare,
+                prefetch=lambda: parts.concurrency + self._ahead,
+                came=self._turn,
             )
-        self._subscribed = True
+        )
 
-    def _on_cancel(self, _frame: object) -> None:
-        """The broker has ended a subscription: the queue was deleted, or its leader is gone."""
-        logger.warning("RabbitMQ cancelled the subscription to {}", self._queue)
-        self._parts.line.drop()
-        self._turn()
+    def _dead_lane(self) -> Lane:
+        """Return what reads the messages the broker has given up: they are dead for us as well."""
+        parts = self._parts
+        name = graveyard(parts.namespace, parts.queue)
 
-    def _receiver(self, lane: int, acks: Acks) -> Receiver:
-        async def receive(message: DeliveredMessage) -> None:
-            tag = message.delivery.delivery_tag  # type: ignore[union-attr]  # of a delivery there is one
-            assert tag is not None  # noqa: S101 - see above
-            acks.delivered(tag)
-            if acks is not self._acks or self._closing.is_set():
-                return
-            arrival = read_message(self._queue, message.header.properties, message.body)
-            self._held[lane] += 1
-            self._buffers[lane].append(_Message(arrival, acks, tag, lane))
-            self._wake.set()
+        def came() -> None:
+            while self._graveyard.buffer:
+                self._errand(self._bury(self._graveyard.buffer.popleft()))
 
-        return receive
+        return Lane(
+            LaneParts(
+                queue=parts.queue,
+                name=name,
+                tag=f"{name}:{self._worker}",
+                line=parts.line,
+                declare=lambda channel: declare_graveyard(
+                    channel, parts.namespace, parts.queue, parts.group
+                ),
+                prefetch=lambda: AHEAD,
+                came=came,
+            )
+        )
 
-    def _undertaker(self, acks: Acks) -> Receiver:
-        """Return what takes the messages the broker has given up: they are dead for us as well."""
-
-        async def receive(message: DeliveredMessage) -> None:
-            tag = message.delivery.delivery_tag  # type: ignore[union-attr]  # as above
-            assert tag is not None  # noqa: S101 - see above
-            acks.delivered(tag)
-            if acks is not self._acks or self._closing.is_set():
-                return
-            arrival = read_message(self._queue, message.header.properties, message.body)
-            held = _Message(arrival, acks, tag, NO_LANE)
-            self._errand(self._bury(held, message))
-
-        return receive
-
-    async def _bury(self, message: _Message, delivered: DeliveredMessage) -> None:
-        headers = delivered.header.properties.headers or {}
+    async def _bury(self, message: Message) -> None:
+        headers = message.headers or {}
         why = str(headers.get("x-first-death-reason") or "given up by RabbitMQ")
         failure = JobFailure(type="GivenUp", message=f"RabbitMQ gave the message up: {why}")
         await self._record(message)
@@ -322,52 +291,15 @@ class RabbitmqConsumer:
             failure,
             self._parts.ended_channel,
         )
-        self._done(message)
-        await self._acknowledge()
+        message.done()
+        await message.lane.acknowledge()
         for queue, job_id in woken:
             await self._parts.resend(queue, job_id)
 
     async def _acknowledge(self) -> None:
         """Tell the broker what is done."""
-        channel, acks = self._channel, self._acks
-        upto, single = acks.take()
-        if channel is None or channel.is_closed or not (upto or single):
-            return
-        try:
-            async with asyncio.timeout(LAST_SECONDS):
-                if upto:
-                    await channel.basic_ack(upto, multiple=True, wait=False)
-                for tag in single:
-                    await channel.basic_ack(tag, wait=False)
-        except Exception as error:  # noqa: BLE001 - the library raises whatever it was closed with
-            # They come again, and Redis knows that they are done.
-            logger.debug("Could not acknowledge: {}", error)
-            self._parts.line.drop()
-
-    def _done(self, message: _Message) -> None:
-        if message.acks.done(message.tag):
-            self._let_go(message)
-
-    def _let_go(self, message: _Message) -> None:
-        if message.acks is self._acks and message.lane >= 0:
-            if self._held[message.lane] >= self._parts.concurrency + self._ahead:
-                self._was_full[message.lane] = time.monotonic()
-            self._held[message.lane] -= 1
-
-    def _is_held(self, message: _Message) -> bool:
-        """Tell whether the broker still counts a message as this worker's."""
-        return message.acks is self._acks and self._parts.line.is_open
-
-    async def _return(self, messages: Sequence[_Message]) -> None:
-        """Give messages back to the broker, for another worker."""
-        channel = self._channel
-        for message in messages:
-            if channel is None or not self._is_held(message):
-                continue
-            if message.acks.told(message.tag):
-                self._let_go(message)
-            with suppress(Exception):  # lost with the channel: then it goes back by itself
-                await channel.basic_nack(message.tag, requeue=True, wait=False)
+        for lane in self._lanes:
+            await lane.acknowledge()
 
     # --- the conductor ----------------------------------------------------------------------
 
@@ -415,12 +347,12 @@ class RabbitmqConsumer:
                 self._errand(self._parts.resend(queue, job_id))
             await self._acknowledge()
 
-    async def _ask(self, settling: Sequence[_Running], claiming: Sequence[_Message]) -> Step:
+    async def _ask(self, settling: Sequence[_Running], claiming: Sequence[Message]) -> Step:
         settlements = [
             Settlement(
                 r.message.arrival.id,
                 r.verdict or GiveBack(),
-                r.parked or not self._is_held(r.message),
+                r.parked or not r.message.is_held,
             )
             for r in settling
         ]
@@ -432,35 +364,33 @@ class RabbitmqConsumer:
             settlements,
         )
 
-    def _pick(self) -> list[_Message]:
+    def _pick(self) -> list[Message]:
         """Return the messages whose jobs could start now, the most urgent ones first."""
         if self._closing.is_set() or time.monotonic() < self._gate_opens:
             return []
         self._wake_early()
-        picked: list[_Message] = []
+        picked: list[Message] = []
         room = self._free - len(self._ready)
-        for lane, buffer in enumerate(self._buffers):
+        for number, lane in enumerate(self._lanes):
+            buffer = lane.buffer
             while buffer and len(picked) < room:
                 message = buffer.popleft()
                 if not message.arrival.due or not self._wait_for(message):
                     picked.append(message)
-            if len(picked) >= room or self._may_have_more(lane):
+            if len(picked) >= room or self._may_have_more(number):
                 break
         return picked
 
-    def _may_have_more(self, lane: int) -> bool:
+    def _may_have_more(self, number: int) -> bool:
         """Tell whether the lanes after this one have to wait for what it may still bring."""
-        if not any(self._buffers[lane + 1 :]):
+        if not any(lane.buffer for lane in self._lanes[number + 1 :]):
             return False
-        if self._held[lane] >= self._parts.concurrency + self._ahead:
-            return True  # once some of them are acknowledged
-        left = self._was_full[lane] + QUIET - time.monotonic()
-        if left <= 0:
-            return False
-        asyncio.get_running_loop().call_later(left, self._turn)
-        return True
+        left = self._lanes[number].may_have_more
+        if left > 0:
+            asyncio.get_running_loop().call_later(left, self._turn)
+        return left > 0
 
-    def _wait_for(self, message: _Message) -> bool:
+    def _wait_for(self, message: Message) -> bool:
         """Keep back a message that is not due yet; False: it is."""
         ahead = message.arrival.due - time.time() * 1000
         if ahead <= 0:
@@ -476,14 +406,15 @@ class RabbitmqConsumer:
         now = time.time() * 1000
         while self._early and self._early[0][0] <= now:
             _, _, message = heapq.heappop(self._early)
-            self._buffers[message.lane].appendleft(message)
+            if message.is_held:
+                message.lane.buffer.appendleft(message)
 
-    def _put_back(self, messages: Sequence[_Message]) -> None:
+    def _put_back(self, messages: Sequence[Message]) -> None:
         for message in reversed(messages):
-            if message.acks is self._acks:
-                self._buffers[message.lane].appendleft(message)
+            if message.is_held:
+                message.lane.buffer.appendleft(message)
 
-    def _begin(self, message: _Message, claim: Claim) -> None:
+    def _begin(self, message: Message, claim: Claim) -> None:
         """Do what Redis says to a message."""
         arrival = message.arrival
         match claim.code:
@@ -492,7 +423,7 @@ class RabbitmqConsumer:
             case "mine":
                 self._adopt(message, claim)
             case "drop":
-                self._done(message)
+                message.done()
             case "unknown":
                 self._errand(self._introduce(message))
             case "held":
@@ -502,7 +433,7 @@ class RabbitmqConsumer:
                 self._put_back([message])
                 logger.trace("Job {} has to wait", arrival.id)
 
-    def _start(self, message: _Message, claim: Claim) -> None:
+    def _start(self, message: Message, claim: Claim) -> None:
         running = _Running(message, claim)
         self._running[message.arrival.id] = running
         self._ready.append(running)
@@ -511,23 +442,23 @@ class RabbitmqConsumer:
             if not place.done():
                 place.set_result(None)
 
-    def _adopt(self, message: _Message, claim: Claim) -> None:
+    def _adopt(self, message: Message, claim: Claim) -> None:
         """A job of this worker came again: its channel was lost, or its message was parked."""
         running = self._running.get(message.arrival.id)
         if running is None:
             # Claimed before, and the answer was lost.
             self._start(message, claim)
-        elif running.parked or not self._is_held(running.message):
+        elif running.parked or not running.message.is_held:
             running.message, running.parked = message, False
             running.since = time.monotonic()
-        elif running.message.tag != message.tag:
-            self._done(message)  # one of two
+        elif running.message is not message:
+            message.done()  # one of two
 
     def _mind(self, gate: Gate) -> None:
         """Wait as long as the queue's limits or a pause want."""
         self._paused = gate.paused
         wait = 0.5 if gate.paused else gate.wait
-        if wait and any(self._buffers):
+        if wait and any(lane.buffer for lane in self._lanes):
             self._gate_opens = time.monotonic() + wait
             asyncio.get_running_loop().call_later(wait, self._turn)
 
@@ -542,12 +473,12 @@ class RabbitmqConsumer:
         match verdict:
             case Retry() if settled.ours:
                 self._errand(self._forward(running, settled.turn, verdict))
-            case Retry() | GiveBack() if self._is_held(message) and not running.parked:
-                self._errand(self._return([message]))
+            case Retry() | GiveBack() if message.is_held and not running.parked:
+                self._errand(message.lane.give_back([message]))
             case GiveBack() if settled.ours:
                 self._errand(self._forward(running, settled.turn, verdict))
             case _:
-                self._done(message)
+                message.done()
 
     # --- places -----------------------------------------------------------------------------
 
@@ -625,7 +556,7 @@ class RabbitmqConsumer:
         except Exception:  # noqa: BLE001 - it would be told nowhere
             logger.exception("An errand of {} failed", self._queue)
 
-    async def _introduce(self, message: _Message) -> None:
+    async def _introduce(self, message: Message) -> None:
         """Record a job Redis does not know: somebody else's, or Redis has lost its memory."""
         try:
             await self._record(message)
@@ -636,26 +567,26 @@ class RabbitmqConsumer:
             self._put_back([message])
             self._turn()
 
-    async def _record(self, message: _Message) -> None:
+    async def _record(self, message: Message) -> None:
         parcel, arrival = parcel_of(self._queue, message.arrival), message.arrival
         message.arrival = replace(arrival, id=parcel.id)
         await self._records.add([Addition(parcel=parcel, sent=True)])
 
-    async def _send(self, parcel: Parcel, then: _Message | None) -> None:
+    async def _send(self, parcel: Parcel, then: Message | None) -> None:
         """Send a message in place of one that is held, until the broker has it."""
         patience = Patience(f"Message of job {parcel.id}")
         while not self._gone.is_set():
             try:
                 await self._parts.publisher.send([parcel])
             except QueueUnavailableError as error:
-                if then is not None and not self._is_held(then):
+                if then is not None and not then.is_held:
                     return  # it comes again by itself
                 await patience.pause(error)
                 continue
             break
         if then is not None:
-            self._done(then)
-            await self._acknowledge()
+            then.done()
+            await then.lane.acknowledge()
 
     async def _forward(self, running: _Running, turn: int, verdict: Retry | GiveBack) -> None:
         """Send the next message of a job, in place of the one that brought it."""
@@ -665,11 +596,11 @@ class RabbitmqConsumer:
         parcel = replace(parcel_of(self._queue, running.message.arrival), turn=turn, due=due)
         await self._send(parcel, running.message)
 
-    async def _forward_again(self, message: _Message) -> None:
+    async def _forward_again(self, message: Message) -> None:
         """Send a message down the ladder once more: its delay is longer than one go."""
         await self._send(parcel_of(self._queue, message.arrival), message)
 
-    async def _park(self, message: _Message, seconds: float) -> None:
+    async def _park(self, message: Message, seconds: float) -> None:
         """Let a message come again later: its job is in other hands."""
         parcel = parcel_of(self._queue, message.arrival)
         due = now_ms() + round(seconds * 1000)
@@ -678,16 +609,15 @@ class RabbitmqConsumer:
     # --- now and then -------------------------------------------------------------------------
 
     async def _look_after(self) -> None:
-        """Connect again when the line is lost, and see that nothing is forgotten."""
+        """Connect again when a line is lost, and see that nothing is forgotten."""
         patience = Patience(f"Consumer of {self._queue}")
         interval = min(self._parts.lock / 3, LONGEST_INTERVAL)
         checked = 0.0
         while not self._gone.is_set():
             try:
-                if not self._parts.line.is_open and not self._closing.is_set():
+                if not self._closing.is_set():
                     await self._connect()
-                    logger.info("Jobs of {} are taken again", self._queue)
-                await self._release_or_subscribe()
+                    await self._release_or_subscribe()
                 if time.monotonic() - checked > interval:
                     checked = time.monotonic()
                     await self._check()
@@ -721,7 +651,7 @@ class RabbitmqConsumer:
 
     async def _park_running(self, running: _Running) -> None:
         """Exchange the message of a long job for one that comes later."""
-        if not self._is_held(running.message):
+        if not running.message.is_held:
             return
         await self._records.park(self._queue, running.message.arrival.id)
         running.parked = True
@@ -729,53 +659,50 @@ class RabbitmqConsumer:
 
     async def _probe(self) -> None:
         """Ask the broker whether it still knows this consumer: a connection alone says little."""
-        channel = self._channel
-        if channel is None or not self._subscribed or self._closing.is_set():
+        if self._closing.is_set():
             return
-        answer = await self._parts.line.call(channel.queue_declare(self._lanes[0], passive=True))
-        if not answer.consumer_count:
-            logger.warning("RabbitMQ has no consumer for {}: connecting again", self._queue)
+        for lane in self._lanes:
+            await lane.probe()
+        if not any(lane.is_open for lane in self._lanes):
             self._parts.line.drop()
+            message = f"no lane of {self._queue} answers"
+            raise QueueUnavailableError(message)
 
     async def _release_or_subscribe(self) -> None:
         """Give back what waits here too long; take again once there is a place for it."""
-        channel = self._channel
-        if channel is None or channel.is_closed or self._closing.is_set():
-            return
         held_up = self._paused or time.monotonic() < self._gate_opens
-        if self._subscribed:
-            waits = any(self._buffers) and (self._free <= 0 or held_up)
+        if not self._released:
+            waits = any(lane.buffer for lane in self._lanes) and (self._free <= 0 or held_up)
             if waits and time.monotonic() - self._moved > HOLD:
-                await self._unsubscribe()
+                await self._release()
             elif self._ahead != (wanted := self._wanted_ahead()):
                 self._ahead = wanted
-                await self._parts.line.call(self._cancel_lanes(channel))
-                await self._parts.line.call(self._subscribe_lanes(channel))
+                for lane in self._lanes:
+                    await lane.pause()
+                    await lane.resume()
         elif self._paused:
             gate = (await self._step_of_gate()).gate
             self._paused = gate.paused
             self._gate_opens = time.monotonic() + (0.5 if gate.paused else gate.wait)
         elif self._free > 0 and not held_up:
-            await self._parts.line.call(self._subscribe_lanes(channel))
+            self._released = False
+            for lane in self._lanes:
+                await lane.resume()
             self._moved = time.monotonic()
 
-    async def _unsubscribe(self) -> None:
+    async def _release(self) -> None:
         """Take nothing more, and give back what was not started."""
-        channel = self._channel
-        if channel is None or channel.is_closed or not self._subscribed:
-            return
-        self._subscribed = False
-        await self._parts.line.call(self._cancel_lanes(channel))
-        waiting = [message for buffer in self._buffers for message in buffer]
-        waiting += [message for _, _, message in self._early]
-        for buffer in self._buffers:
-            buffer.clear()
+        self._released = True
+        waiting = [message for _, _, message in self._early]
         self._early.clear()
-        await self._return(waiting)
 
-    async def _cancel_lanes(self, channel: Channel) -> None:
-        for name in self._lanes:
-            await channel.basic_cancel(f"{name}:{self._worker}")
+        async def release(lane: Lane) -> None:
+            await lane.pause()
+            mine = [*lane.buffer, *(message for message in waiting if message.lane is lane)]
+            lane.buffer.clear()
+            await lane.give_back(mine)
+
+        await asyncio.gather(*(release(lane) for lane in self._lanes))
 
     def _wanted_ahead(self) -> int:
         """Return how many messages are to wait here: see `AHEAD`."""

@@ -120,8 +120,8 @@ class RabbitmqEngine:
 
         Whoever fails in between leaves them noted as unsent: a worker sends them.
         """
-        for queue in {addition.parcel.queue for addition in additions}:
-            await self._publisher.ready(queue)
+        for wanted in {(a.parcel.queue, a.parcel.priority) for a in additions}:
+            await self._publisher.ready(*wanted)
         answers = await self._records.add(additions)
         parcels = [
             addition.parcel

@@ -46,7 +46,7 @@ class Line:
         """
         self._urls = list(urls)
         self._name = name
-        self._timeout = timeout
+        self.timeout = timeout
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._connecting = asyncio.Lock()
@@ -75,16 +75,38 @@ class Line:
                 self._channel = await self.call(self._open(prepare))
             return self._channel
 
+    async def another_channel(self) -> Channel:
+        """Return one more channel; whoever gets it looks after it.
+
+        Raises:
+            QueueUnavailableError: no node can be reached in time.
+        """
+        async with self._connecting:
+            if self._connection is None or self._connection.is_closed:
+                self.drop()
+                await self.call(self._connect())
+            connection = self._connection
+        if connection is None:
+            raise unavailable(ConnectionError("the connection was lost"))
+        return cast("Channel", await connection.channel())
+
+    def leave(self, channel: Channel) -> None:
+        """Close a channel; what that takes happens meanwhile."""
+        self._meanwhile(channel.close())
+
     async def _open(self, prepare: Callable[[Channel], Awaitable[None]] | None) -> Channel:
+        channel = cast("Channel", await (await self._connect()).channel())
+        if prepare:
+            await prepare(channel)
+        return channel
+
+    async def _connect(self) -> Connection:
         url = self._urls[0]
         self._urls.append(self._urls.pop(0))  # the next try is another node's
         connection = Connection(url)
         self._connection = connection
         await connection.connect({"connection_name": self._name})
-        channel = cast("Channel", await connection.channel())
-        if prepare:
-            await prepare(channel)
-        return channel
+        return connection
 
     async def call(self, work: Awaitable[AnswerT], timeout: float | None = None) -> AnswerT:  # noqa: ASYNC109 - the call's own bound
         """Do something with the broker, in bounded time; the connection is dropped if it fails.
@@ -95,7 +117,7 @@ class Line:
             ConfigurationError: something is declared otherwise.
         """
         try:
-            async with asyncio.timeout(timeout or self._timeout):
+            async with asyncio.timeout(timeout or self.timeout):
                 return await work
         except PublishError:
             raise  # of one message: the connection is well
@@ -110,9 +132,12 @@ class Line:
         """Give up the connection; what it takes to close it happens meanwhile."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
-            task = asyncio.create_task(_close(connection), name="goodbye to RabbitMQ")
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._meanwhile(connection.close())
+
+    def _meanwhile(self, closing: Awaitable[object]) -> None:
+        task = asyncio.create_task(_bounded(closing), name="goodbye to RabbitMQ")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def close(self) -> None:
         """Disconnect; within a bounded time, whatever the broker does."""
@@ -121,7 +146,7 @@ class Line:
             await asyncio.wait(tuple(self._leaving), timeout=GOODBYE + 1.0)
 
 
-async def _close(connection: Connection) -> None:
+async def _bounded(closing: Awaitable[object]) -> None:
     with suppress(Exception):  # it may be half open, or gone
         async with asyncio.timeout(GOODBYE):
-            await connection.close()
+            await closing

@@ -13,8 +13,9 @@ from app.infrastructure.queue.errors import QueueUnavailableError
 from app.infrastructure.queue.rabbitmq.line import Line
 from app.infrastructure.queue.rabbitmq.records import Records
 from app.infrastructure.queue.rabbitmq.topology import (
+    declare_graveyard,
     declare_ladder,
-    declare_queue,
+    declare_lane,
     lane,
     way,
 )
@@ -41,7 +42,7 @@ class Publisher:
         self._records = records
         self._namespace = namespace
         self._group = group
-        self._declared: set[str] = set()
+        self._declared: set[tuple[str, int]] = set()
         self._confirmed: list[Parcel] = []
         self._marking: asyncio.Task[None] | None = None
 
@@ -58,12 +59,16 @@ class Publisher:
         self._declared.clear()
         await declare_ladder(channel, self._group)
 
-    async def ready(self, queue: str) -> None:
-        """Make sure a queue's lanes are there; raises as `start`."""
+    async def ready(self, queue: str, priority: int) -> None:
+        """Make sure a lane is there; raises as `start`."""
         channel = await self._line.channel(self._prepare)
-        if queue not in self._declared:
-            await self._line.call(declare_queue(channel, self._namespace, queue, self._group))
-            self._declared.add(queue)
+        if (queue, priority) not in self._declared:
+            await self._line.call(self._declare(channel, queue, priority))
+            self._declared.add((queue, priority))
+
+    async def _declare(self, channel: Channel, queue: str, priority: int) -> None:
+        await declare_graveyard(channel, self._namespace, queue, self._group)
+        await declare_lane(channel, self._namespace, queue, priority, self._group)
 
     async def send(self, parcels: Sequence[Parcel]) -> None:
         """Send messages and wait until all are confirmed.
@@ -87,8 +92,8 @@ class Publisher:
             self._marking = asyncio.create_task(self._mark(), name="note what was sent")
 
     async def _send(self, parcels: Sequence[Parcel]) -> None:
-        for queue in {parcel.queue for parcel in parcels} - self._declared:
-            await self.ready(queue)
+        for wanted in {(parcel.queue, parcel.priority) for parcel in parcels} - self._declared:
+            await self.ready(*wanted)
         channel = await self._line.channel(self._prepare)
         if len(parcels) == 1:
             await self._line.call(self._publish(channel, parcels[0]))

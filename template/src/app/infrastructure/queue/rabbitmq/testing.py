@@ -17,17 +17,26 @@ from app.infrastructure.queue.rabbitmq.settings import RabbitmqSettings
 from app.infrastructure.queue.rabbitmq.topology import graveyard, lanes
 
 SERVER_VARIABLE = "TEST_RABBITMQ_URL"
+if url := os.environ.get(SERVER_VARIABLE):
+    # Whatever a test starts uses it.
+    os.environ["RABBITMQ_URL"] = url
+
+
+def missing() -> str:
+    """Return why there is no broker for tests, nothing if there is one."""
+    if os.environ.get(SERVER_VARIABLE):
+        return ""
+    return (
+        f"{SERVER_VARIABLE} names no RabbitMQ: `docker run --rm -p 5672:5672 rabbitmq:4`, then"
+        f" {SERVER_VARIABLE}=amqp://guest:guest@127.0.0.1:5672/"
+    )
 
 
 def environment() -> Mapping[str, str]:
     """Return the environment of a process that is to use the tests' broker; skip without one."""
-    url = os.environ.get(SERVER_VARIABLE)
-    if not url:
-        pytest.skip(
-            f"{SERVER_VARIABLE} names no RabbitMQ: `docker run --rm -p 5672:5672 rabbitmq:4`, then"
-            f" {SERVER_VARIABLE}=amqp://guest:guest@127.0.0.1:5672/"
-        )
-    return {"RABBITMQ_URL": url}
+    if reason := missing():
+        pytest.skip(reason)
+    return {"RABBITMQ_URL": os.environ[SERVER_VARIABLE]}
 
 
 def settings() -> list[RabbitmqSettings]:

@@ -100,24 +100,29 @@ async def declare_ladder(channel: Channel, group: int) -> None:
         await channel.exchange_bind(destination=below, source=name, routing_key=f"{higher}0.#")
 
 
-async def declare_queue(channel: Channel, namespace: str, queue: str, group: int) -> None:
-    """Declare the lanes of a queue; what is there already stays.
+async def declare_graveyard(channel: Channel, namespace: str, queue: str, group: int) -> None:
+    """Declare where the broker puts what it gives up; raises as `declare_lane`."""
+    await _declare(channel, graveyard(namespace, queue), _quorum(group))
+
+
+async def declare_lane(
+    channel: Channel, namespace: str, queue: str, priority: int, group: int
+) -> None:
+    """Declare a lane and what belongs to it; what is there already stays.
 
     Raises:
-        ConfigurationError: one is there with other arguments.
+        ConfigurationError: it is there with other arguments.
     """
-    dead = graveyard(namespace, queue)
-    await _declare(channel, dead, _quorum(group))
     arguments = {
         "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": dead,
+        "x-dead-letter-routing-key": graveyard(namespace, queue),
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
         "x-delivery-limit": NEVER,
     }
-    for name in lanes(namespace, queue):
-        await _declare(channel, name, {**arguments, **_quorum(group)})
-        await channel.queue_bind(name, ARRIVALS, "*." * STEPS + name)
+    name = lane(namespace, queue, priority)
+    await _declare(channel, name, {**arguments, **_quorum(group)})
+    await channel.queue_bind(name, ARRIVALS, "*." * STEPS + name)
 
 
 def _quorum(group: int) -> dict[str, Any]:

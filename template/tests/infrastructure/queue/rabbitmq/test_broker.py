@@ -1,0 +1,236 @@
+"""A broker that dies, hangs, refuses, forgets a subscription: nothing is lost, work goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from aiormq import Channel
+
+from app.infrastructure.queue import (
+    JobHandle,
+    JobQueue,
+    JobState,
+    QueueUnavailableError,
+    job,
+    patience,
+)
+from app.infrastructure.queue.rabbitmq.testing import SERVER_VARIABLE
+from app.infrastructure.queue.rabbitmq.topology import lane
+from app.infrastructure.queue.testing import StartJobs
+from app.infrastructure.redis.keys import KeySpace
+
+from .node import NONE_HERE, Node, program
+from .proxy import Proxy
+
+pytestmark = pytest.mark.slow
+PATIENCE = 60.0
+
+
+@job("echo")
+async def echo(value: int) -> int:
+    return value
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    """A node that may be mistreated; the service uses it."""
+    if program() is None:
+        pytest.skip(NONE_HERE)
+    started = Node(tmp_path / "node")
+    started.start()
+    monkeypatch.setenv(SERVER_VARIABLE, started.url)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+async def proxy(monkeypatch: pytest.MonkeyPatch, rabbitmq_url: str) -> AsyncIterator[Proxy]:
+    """A way to the tests' broker that can be cut; the service uses it."""
+    parts = urlsplit(rabbitmq_url)
+    async with Proxy(parts.port or 5672).running() as running:
+        account = parts.netloc.rpartition("@")[0]
+        url = f"{parts.scheme}://{account}@127.0.0.1:{running.port}{parts.path}"
+        monkeypatch.setenv(SERVER_VARIABLE, url)
+        yield running
+        monkeypatch.setenv(SERVER_VARIABLE, rabbitmq_url)
+
+
+async def until(done: set[int], wanted: set[int]) -> None:
+    """Wait until all of `wanted` are done."""
+    async with asyncio.timeout(PATIENCE):
+        while not done >= wanted:  # noqa: ASYNC110 - a worker and a broker
+            await asyncio.sleep(0.05)
+
+
+async def patiently(jobs: JobQueue) -> JobHandle[int]:
+    """Publish a job as soon as that is possible."""
+    while True:
+        try:
+            return await jobs.publish(echo, 3)
+        except QueueUnavailableError:
+            await asyncio.sleep(0.1)
+
+
+async def test_work_goes_on_after_the_broker_was_killed(node: Node, job_service: StartJobs) -> None:
+    """Each job that was confirmed is done; publishing fails soon meanwhile."""
+    done: set[int] = set()
+
+    @job("mark", attempts=9)
+    async def mark(value: int) -> None:
+        await asyncio.sleep(0.02)
+        done.add(value)
+
+    published: set[int] = set()
+    async with job_service([mark]) as running:
+        for value in range(150):
+            if value == 60:
+                await asyncio.to_thread(node.kill)
+                began = time.monotonic()
+                with pytest.raises(QueueUnavailableError):
+                    await running.jobs.publish(mark, 1000)
+                assert time.monotonic() - began < 5
+                await asyncio.to_thread(node.start)
+            try:
+                await running.jobs.publish(mark, value)
+            except QueueUnavailableError:
+                continue
+            published.add(value)
+        assert len(published) > 140
+        await until(done, published)
+        after = await running.jobs.publish(mark, 2000)
+        await after.result(timeout=PATIENCE)
+
+
+async def test_jobs_survive_a_broker_that_dies_while_they_are_delayed(
+    node: Node, job_service: StartJobs
+) -> None:
+    """Their messages lie on the ladder, on disk."""
+    done: dict[int, float] = {}
+
+    @job("late")
+    async def late(value: int) -> None:
+        done[value] = time.time()
+
+    async with job_service([late]) as running:
+        begin = time.time()
+        for value in range(20):
+            await running.jobs.publish(late, value, delay=timedelta(seconds=2))
+        await asyncio.to_thread(node.kill)
+        await asyncio.to_thread(node.start)
+        async with asyncio.timeout(PATIENCE):
+            while len(done) < 20:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.05)
+        assert min(done.values()) - begin >= 2
+
+
+async def test_a_cut_connection_costs_no_job_and_doubles_none(
+    proxy: Proxy, job_service: StartJobs
+) -> None:
+    """The running ones go on, and their messages find them again."""
+    runs: list[int] = []
+
+    @job("mark", attempts=1)
+    async def mark(value: int) -> None:
+        runs.append(value)
+        await asyncio.sleep(0.3)
+
+    async with job_service([mark]) as running:
+        jobs = running.jobs
+        handles = await jobs.publish_many([jobs.prepare(mark, n) for n in range(40)])
+        for _ in range(4):
+            await asyncio.sleep(0.25)
+            proxy.reset()
+        for handle in handles:
+            await handle.result(timeout=PATIENCE)
+    assert sorted(runs) == list(range(40))
+
+
+async def test_a_worker_comes_back_from_a_black_hole(
+    proxy: Proxy, job_service: StartJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that it hears nothing, and takes jobs again soon after."""
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 3.0)
+    async with job_service([echo]) as running:
+        await (await running.jobs.publish(echo, 1)).result(timeout=PATIENCE)
+        proxy.silence()
+        with pytest.raises(QueueUnavailableError):
+            await running.jobs.publish(echo, 2)
+        await asyncio.sleep(5)
+        assert running.worker.silent_queues() == ["default"]
+        proxy.mend()
+        began = time.monotonic()
+        async with asyncio.timeout(PATIENCE):
+            handle = await patiently(running.jobs)
+        assert await handle.result(timeout=PATIENCE) == 3
+        assert time.monotonic() - began < 15
+        assert running.worker.silent_queues() == []
+
+
+async def test_a_worker_stops_in_time_in_a_black_hole(proxy: Proxy, job_service: StartJobs) -> None:
+    """Whatever it still has to say."""
+    started = asyncio.Event()
+
+    @job("long")
+    async def long(_value: int) -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    async with job_service([long]) as running:
+        await running.jobs.publish(long, 1)
+        await started.wait()
+        proxy.silence()
+        began = time.monotonic()
+        left = await running.worker.stop(4.0)
+        assert time.monotonic() - began < 6.5
+        assert len(left) == 1
+        proxy.mend()
+
+
+async def test_publishing_without_a_broker_fails_soon_and_clearly(
+    proxy: Proxy, job_service: StartJobs
+) -> None:
+    """And works again once it is back; what was recorded meanwhile is not lost either."""
+    async with job_service([echo], work=False) as running:
+        await running.jobs.publish(echo, 1)
+        proxy.refuse()
+        async with asyncio.timeout(5):
+            with pytest.raises(QueueUnavailableError, match="RabbitMQ"):
+                await running.jobs.publish(echo, 2, id="unsure")
+        proxy.mend()
+        handle = await running.jobs.publish(echo, 2, id="unsure")
+        async with job_service([echo]) as worker:
+            assert await handle.result(timeout=PATIENCE) == 2
+            counts = await worker.engine.counts("default")
+            assert counts[JobState.COMPLETED] + counts[JobState.WAITING] == 2
+
+
+async def test_a_subscription_the_broker_ends_is_made_again(
+    job_service: StartJobs, channel: Channel, keys: KeySpace
+) -> None:
+    """Here because somebody deletes the queue."""
+    async with job_service([echo]) as running:
+        await (await running.jobs.publish(echo, 1)).result(timeout=PATIENCE)
+        await channel.queue_delete(lane(keys.prefix, "default", 0))
+        await asyncio.sleep(1.0)
+        handle = await running.jobs.publish(echo, 2)
+        assert await handle.result(timeout=PATIENCE) == 2
+
+
+async def test_a_message_that_was_never_sent_is_sent_by_a_worker(
+    proxy: Proxy, job_service: StartJobs
+) -> None:
+    """Whoever published it died, or could not reach the broker."""
+    async with job_service([echo], work=False) as publisher:
+        await publisher.jobs.publish(echo, 1)
+        proxy.refuse()
+        with pytest.raises(QueueUnavailableError):
+            await publisher.jobs.publish(echo, 2, id="orphan")
+        proxy.mend()
+    async with job_service([echo]) as running:
+        assert await running.jobs.handle("default", "orphan").result(timeout=PATIENCE) == 2
