@@ -118,15 +118,16 @@ def test_no_password_has_a_default(service: Path) -> None:
 
 def test_compose_starts_what_the_service_needs_first(full: Path) -> None:
     services = load(full / COMPOSE)["services"]
-    assert services.keys() == {"api", "worker", "migrate", "postgres", "valkey"}
+    assert services.keys() == {"api", "worker", "migrate", "postgres", "valkey", "rabbitmq"}
     assert services["worker"]["command"] == ["app", "worker"]
     assert services["api"]["depends_on"] == {
         "migrate": {"condition": "service_completed_successfully"},
         "valkey": {"condition": "service_healthy"},
+        "rabbitmq": {"condition": "service_healthy"},
     }
     assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert services["migrate"]["command"] == ["app", "db", "upgrade"]
-    assert {"postgres", "valkey"} <= {
+    assert {"postgres", "valkey", "rabbitmq"} <= {
         name for name, part in services.items() if "healthcheck" in part
     }
 

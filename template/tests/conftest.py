@@ -33,14 +33,11 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
     The same holds for a folder in it, which belongs to a part of the module.
     """
-    parts = collection_path.relative_to(TESTS).parts if collection_path != TESTS else ()
-    if (
-        len(parts) in {2, 3}
-        and parts[0] in {"infrastructure", "modules"}
-        and collection_path.is_dir()
-    ):
-        return None if (APP_ROOT / Path(*parts)).exists() else True
-    return None
+    if collection_path == TESTS or not collection_path.is_dir():
+        return None
+    place = collection_path.relative_to(TESTS)
+    mirrored = len(place.parts) in {2, 3} and place.parts[0] in {"infrastructure", "modules"}
+    return True if mirrored and not (APP_ROOT / place).exists() else None
 
 
 @pytest.fixture(scope="session")
