@@ -63,6 +63,7 @@ def run(system: str, measure: Measure, port: int, round_: int, node: str) -> flo
     """Measure once; return the number."""
     asked = {
         "port": port,
+        "broker": "",
         "prefix": f"b{round_}-{system.replace('_', '-')}-{measure.what}-{measure.concurrency}",
         "what": measure.what,
         "jobs": measure.jobs,

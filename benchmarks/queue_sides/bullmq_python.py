@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bullmq import Queue, Worker
 
-from benchmarks.queue_sides.common import Asked, main
-
-Handle = Callable[[float], Awaitable[None]]
+from benchmarks.queue_sides.common import Asked, Handle, main
 
 
 class Stock:
@@ -39,7 +36,7 @@ class Stock:
         """See `Side.work`."""
 
         async def process(job: Any, _token: str) -> None:
-            await handle(job.data)
+            handle(job.data)
 
         self._worker = Worker("measured", process, {**self._options, "concurrency": concurrency})
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
+from itertools import count
 from statistics import median
 from typing import Protocol
 
@@ -23,10 +24,16 @@ class Asked:
     """What to measure."""
 
     port: int
+    """Of Redis."""
+    broker: str
+    """URL of RabbitMQ; empty: Redis is measured."""
     prefix: str
     what: str
     jobs: int
     concurrency: int
+
+
+Handle = Callable[[float], None]
 
 
 class Side(Protocol):
@@ -40,8 +47,8 @@ class Side(Protocol):
         """Publish several in one go."""
         ...
 
-    async def work(self, concurrency: int, handle: Callable[[float], Awaitable[None]]) -> None:
-        """Begin to do jobs, calling `handle` for each."""
+    async def work(self, concurrency: int, handle: Handle) -> None:
+        """Begin to do jobs, calling `handle` for each, on whatever thread."""
         ...
 
     async def result(self, published: object) -> None:
@@ -73,26 +80,29 @@ async def _batch(side: Side, jobs: int) -> float:
 async def _consume(side: Side, jobs: int, concurrency: int) -> float:
     for _ in range(jobs // BATCH):
         await side.publish_batch([0.0] * BATCH)
-    done, first = 0, 0.0
+    done, first, last = count(1), 0.0, 0.0
     ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
 
-    async def handle(_value: float) -> None:
-        nonlocal done, first
-        done += 1
-        first = first or time.perf_counter()
-        if done == jobs:
-            ended.set()
+    def handle(_value: float) -> None:
+        nonlocal first, last
+        number = next(done)  # of threads as well
+        if number == 1:
+            first = time.perf_counter()
+        elif number == jobs:
+            last = time.perf_counter()
+            loop.call_soon_threadsafe(ended.set)
 
     await side.work(concurrency, handle)
     await ended.wait()
-    return jobs / (time.perf_counter() - first)
+    return jobs / (last - first)
 
 
 async def _latency(side: Side) -> float:
     """Return the median of the milliseconds from before the publish to the start."""
     taken: list[float] = []
 
-    async def handle(sent: float) -> None:
+    def handle(sent: float) -> None:
         taken.append(time.perf_counter() - sent)
 
     await side.work(10, handle)
@@ -107,7 +117,7 @@ async def _result(side: Side) -> float:
     """Return the median of the milliseconds from before the publish to the result."""
     taken: list[float] = []
 
-    async def handle(_value: float) -> None:
+    def handle(_value: float) -> None:
         pass
 
     await side.work(10, handle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import cast
 
@@ -14,22 +13,22 @@ from app.core.settings import AppSettings, ModuleSettings, SettingsBundle
 from app.infrastructure.logger import configure_logging
 from app.infrastructure.queue import JobHandle, JobQueue, job
 from app.infrastructure.queue.module import module as queue_module
+from app.infrastructure.queue.rabbitmq.settings import RabbitmqSettings
 from app.infrastructure.queue.settings import AppRole, QueueSettings
 from app.infrastructure.queue.worker import Worker
 from app.infrastructure.redis.module import module as redis_module
 from app.infrastructure.redis.settings import RedisSettings
 from pydantic import SecretStr
 
-from benchmarks.queue_sides.common import Asked, main
+from benchmarks.queue_sides.common import Asked, Handle, main
 
-Handle = Callable[[float], Awaitable[None]]
 _handle: list[Handle] = []
 
 
 @job("measured")
 async def measured(value: float) -> None:
     """Do what the measurement wants."""
-    await _handle[-1](value)
+    _handle[-1](value)
 
 
 class Plinth:
@@ -48,8 +47,15 @@ class Plinth:
             RedisSettings: RedisSettings(
                 redis_url=SecretStr(f"redis://127.0.0.1:{self._asked.port}")
             ),
-            QueueSettings: QueueSettings(app_role=AppRole.API, worker_concurrency=concurrency),
+            QueueSettings: QueueSettings(
+                app_role=AppRole.API,
+                worker_concurrency=concurrency,
+                queue_engine="rabbitmq" if self._asked.broker else "bullmq",
+            ),
         }
+        if self._asked.broker:
+            broker = SecretStr(self._asked.broker)
+            settings[RabbitmqSettings] = RabbitmqSettings(rabbitmq_url=broker)
         probe = Module(
             name="probe", summary="measured", requires=("queue",), contributes=(measured,)
         )

@@ -146,7 +146,7 @@ class Parcel:
             headers=orjson.dumps(dict(job.headers)).decode(),
             created=created,
             priority=job.options.priority,
-            due=created + delay if delay else 0,
+            due=created + 1 + delay if delay else 0,  # `created` was cut to whole ms
         )
 
     def properties(self) -> Basic.Properties:
