@@ -201,9 +201,8 @@ class RabbitmqConsumer:
             await asyncio.sleep(0.01)
 
     async def _end(self) -> None:
-        acknowledging = asyncio.ensure_future(self._acknowledge())
-        await asyncio.wait((acknowledging,), timeout=0.5)
-        for task in (acknowledging, *self._tasks, *self._errands):
+        self._acknowledge()
+        for task in (*self._tasks, *self._errands):
             task.cancel()
         pending = (*self._tasks, *self._errands)
         if pending:
@@ -292,14 +291,14 @@ class RabbitmqConsumer:
             self._parts.ended_channel,
         )
         message.done()
-        await message.lane.acknowledge()
+        message.lane.acknowledge()
         for queue, job_id in woken:
             await self._parts.resend(queue, job_id)
 
-    async def _acknowledge(self) -> None:
+    def _acknowledge(self) -> None:
         """Tell the broker what is done."""
         for lane in self._lanes:
-            await lane.acknowledge()
+            lane.acknowledge()
 
     # --- the conductor ----------------------------------------------------------------------
 
@@ -345,7 +344,7 @@ class RabbitmqConsumer:
             self._mind(step.gate)
             for queue, job_id in step.woken:
                 self._errand(self._parts.resend(queue, job_id))
-            await self._acknowledge()
+            self._acknowledge()
 
     async def _ask(self, settling: Sequence[_Running], claiming: Sequence[Message]) -> Step:
         settlements = [
@@ -474,7 +473,7 @@ class RabbitmqConsumer:
             case Retry() if settled.ours:
                 self._errand(self._forward(running, settled.turn, verdict))
             case Retry() | GiveBack() if message.is_held and not running.parked:
-                self._errand(message.lane.give_back([message]))
+                message.lane.give_back([message])
             case GiveBack() if settled.ours:
                 self._errand(self._forward(running, settled.turn, verdict))
             case _:
@@ -586,7 +585,7 @@ class RabbitmqConsumer:
             break
         if then is not None:
             then.done()
-            await then.lane.acknowledge()
+            then.lane.acknowledge()
 
     async def _forward(self, running: _Running, turn: int, verdict: Retry | GiveBack) -> None:
         """Send the next message of a job, in place of the one that brought it."""
@@ -700,7 +699,7 @@ class RabbitmqConsumer:
             await lane.pause()
             mine = [*lane.buffer, *(message for message in waiting if message.lane is lane)]
             lane.buffer.clear()
-            await lane.give_back(mine)
+            lane.give_back(mine)
 
         await asyncio.gather(*(release(lane) for lane in self._lanes))
 

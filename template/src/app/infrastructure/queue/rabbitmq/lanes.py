@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +19,18 @@ from loguru import logger
 
 from app.infrastructure.queue.errors import QueueUnavailableError
 from app.infrastructure.queue.rabbitmq.acks import Acks
+from app.infrastructure.queue.rabbitmq.frames import (
+    Content,
+    TappedTransport,
+    acknowledge,
+    give_back,
+)
 from app.infrastructure.queue.rabbitmq.line import Line
 from app.infrastructure.queue.rabbitmq.wire import Arrival, read_message
 
 QUIET = 0.01
 """Seconds. A lane that was handed as many messages as it may be may have more: the lanes after it
 wait so long for them."""
-ACK_SECONDS = 2.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before a lane that failed is tried again."""
 
@@ -69,6 +73,27 @@ class LaneParts:
     """Called when there is a new message in `buffer`."""
 
 
+async def _nothing(_message: DeliveredMessage) -> None:
+    """Take what is taken out before it gets here."""
+
+
+class _Receiver:
+    """See `Tapped`: the messages of a lane's channel."""
+
+    def __init__(self, lane: Lane, acks: Acks) -> None:
+        self._lane = lane
+        self._acks = acks
+
+    def delivered(self, tag: int, content: Content) -> None:
+        self._lane.came(tag, content, self._acks)
+
+    def confirmed(self, tag: int, *, multiple: bool, taken: bool) -> None:
+        """Nothing is published on this channel."""
+
+    def returned(self, content: Content) -> None:
+        """As above."""
+
+
 class Lane:
     """See the module."""
 
@@ -76,6 +101,7 @@ class Lane:
         """Prepare; nothing is read yet."""
         self._parts = parts
         self._channel: Channel | None = None
+        self._transport: TappedTransport | None = None
         self._prefetch = 0
         self._failures = 0
         self._not_before = 0.0
@@ -114,8 +140,9 @@ class Lane:
         try:
             async with asyncio.timeout(self._parts.line.timeout):
                 channel = await self._parts.line.another_channel()
-                # From the first message on, which may come before this has returned.
                 self._channel, self.acks, self._held = channel, Acks(), 0
+                self._transport = self._parts.line.transport
+                self._transport.tap.tap(channel.number, _Receiver(self, self.acks))
                 await self._parts.declare(channel)
                 channel.on_consumer_cancel_callbacks.add(self._on_cancel)
                 await self._subscribe(channel)
@@ -146,7 +173,8 @@ class Lane:
         channel, self._channel = self._channel, None
         self.is_subscribed = False
         self.buffer.clear()
-        if channel is not None:
+        if channel is not None and self._transport is not None:
+            self._transport.tap.untap(channel.number)
             self._parts.line.leave(channel)
 
     async def _subscribe(self, channel: Channel) -> None:
@@ -154,25 +182,19 @@ class Lane:
         # The broker applies it to the subscription that follows.
         await channel.basic_qos(prefetch_count=self._prefetch)
         self._was_full = time.monotonic()
-        await channel.basic_consume(
-            self._parts.name, self._receiver(self.acks), consumer_tag=self._parts.tag
-        )
+        # Messages never get to the library: it would call a function that does nothing.
+        await channel.basic_consume(self._parts.name, _nothing, consumer_tag=self._parts.tag)
         self.is_subscribed = True
 
-    def _receiver(self, acks: Acks) -> Callable[[DeliveredMessage], Any]:
-        async def receive(message: DeliveredMessage) -> None:
-            tag = message.delivery.delivery_tag  # type: ignore[union-attr]  # a delivery has one
-            assert tag is not None  # noqa: S101 - see above
-            acks.delivered(tag)
-            if acks is not self.acks:
-                return
-            self._held += 1
-            properties = message.header.properties
-            arrival = read_message(self._parts.queue, properties, message.body)
-            self.buffer.append(Message(arrival, self, acks, tag, properties.headers))
-            self._parts.came()
-
-        return receive
+    def came(self, tag: int, content: Content, acks: Acks) -> None:
+        """Keep a message that was delivered."""
+        acks.delivered(tag)
+        if acks is not self.acks:
+            return
+        self._held += 1
+        arrival = read_message(self._parts.queue, content)
+        self.buffer.append(Message(arrival, self, acks, tag, content.headers))
+        self._parts.came()
 
     def _on_cancel(self, _frame: object) -> None:
         """The broker has ended the subscription: the queue was deleted, or its leader is gone."""
@@ -200,7 +222,7 @@ class Lane:
 
         await self._do(ask)
 
-    async def acknowledge(self) -> None:
+    def acknowledge(self) -> None:
         """Tell the broker what is done."""
         channel = self._channel
         if channel is None or channel.is_closed:
@@ -208,17 +230,16 @@ class Lane:
         upto, single = self.acks.take()
         if not (upto or single):
             return
-        try:
-            async with asyncio.timeout(ACK_SECONDS):
-                if upto:
-                    await channel.basic_ack(upto, multiple=True, wait=False)
-                for tag in single:
-                    await channel.basic_ack(tag, wait=False)
-        except Exception as error:  # noqa: BLE001 - the library raises whatever it was closed with
-            # They come again, and Redis knows that they are done.
-            self._fail(error)
+        if upto:
+            self._write(channel, acknowledge(channel.number, upto, multiple=True))
+        for tag in single:
+            self._write(channel, acknowledge(channel.number, tag, multiple=False))
 
-    async def give_back(self, messages: Sequence[Message]) -> None:
+    def _write(self, channel: Channel, frame: bytes) -> None:
+        if self._transport is not None and channel is self._channel:
+            self._transport.write(frame)
+
+    def give_back(self, messages: Sequence[Message]) -> None:
         """Give messages back to the broker, for another worker."""
         channel = self._channel
         for message in messages:
@@ -226,8 +247,7 @@ class Lane:
                 continue
             if message.acks.told(message.tag):
                 self.let_go(message)
-            with suppress(Exception):  # lost with the channel: then it goes back by itself
-                await channel.basic_nack(message.tag, requeue=True, wait=False)
+            self._write(channel, give_back(channel.number, message.tag))
 
     def let_go(self, message: Message) -> None:
         """Count one message less."""

@@ -13,10 +13,11 @@ from contextlib import suppress
 from typing import TypeVar, cast
 
 from aiormq import Channel, Connection
-from aiormq.exceptions import PublishError
 
 from app.core.errors import AppError, ConfigurationError
 from app.infrastructure.queue.errors import QueueUnavailableError
+from app.infrastructure.queue.rabbitmq.confirms import UnroutableError
+from app.infrastructure.queue.rabbitmq.frames import TappedTransport
 
 GOODBYE = 2.0
 """Seconds closing may take."""
@@ -48,6 +49,7 @@ class Line:
         self._name = name
         self.timeout = timeout
         self._connection: Connection | None = None
+        self._transport: TappedTransport | None = None
         self._channel: Channel | None = None
         self._connecting = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -75,6 +77,13 @@ class Line:
                 self._channel = await self.call(self._open(prepare))
             return self._channel
 
+    @property
+    def transport(self) -> TappedTransport:
+        """What frames are written to, and tapped from; of the connection there is now."""
+        if self._transport is None:
+            raise unavailable(ConnectionError("not connected"))
+        return self._transport
+
     async def another_channel(self) -> Channel:
         """Return one more channel; whoever gets it looks after it.
 
@@ -88,7 +97,7 @@ class Line:
             connection = self._connection
         if connection is None:
             raise unavailable(ConnectionError("the connection was lost"))
-        return cast("Channel", await connection.channel())
+        return cast("Channel", await connection.channel(publisher_confirms=False))
 
     def leave(self, channel: Channel) -> None:
         """Close a channel; what that takes happens meanwhile."""
@@ -103,8 +112,9 @@ class Line:
     async def _connect(self) -> Connection:
         url = self._urls[0]
         self._urls.append(self._urls.pop(0))  # the next try is another node's
-        connection = Connection(url)
-        self._connection = connection
+        transport = TappedTransport()
+        connection = Connection(url, transport_factory=transport)
+        self._connection, self._transport = connection, transport
         await connection.connect({"connection_name": self._name})
         return connection
 
@@ -113,13 +123,13 @@ class Line:
 
         Raises:
             QueueUnavailableError: it failed, or took too long.
-            PublishError: a message found no queue.
+            UnroutableError: a message found no queue.
             ConfigurationError: something is declared otherwise.
         """
         try:
             async with asyncio.timeout(timeout or self.timeout):
                 return await work
-        except PublishError:
+        except UnroutableError:
             raise  # of one message: the connection is well
         except (AppError, ConfigurationError):
             self.drop()

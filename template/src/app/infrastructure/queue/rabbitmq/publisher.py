@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 from aiormq import Channel
-from aiormq.exceptions import PublishError
 from loguru import logger
 
 from app.infrastructure.queue.errors import QueueUnavailableError
+from app.infrastructure.queue.rabbitmq.confirms import Confirms, UnroutableError
+from app.infrastructure.queue.rabbitmq.frames import publish
 from app.infrastructure.queue.rabbitmq.line import Line
 from app.infrastructure.queue.rabbitmq.records import Records
 from app.infrastructure.queue.rabbitmq.topology import (
@@ -43,6 +44,7 @@ class Publisher:
         self._namespace = namespace
         self._group = group
         self._declared: set[tuple[str, int]] = set()
+        self._confirms: Confirms | None = None
         self._confirmed: list[Parcel] = []
         self._marking: asyncio.Task[None] | None = None
 
@@ -58,6 +60,9 @@ class Publisher:
     async def _prepare(self, channel: Channel) -> None:
         self._declared.clear()
         await declare_ladder(channel, self._group)
+        self._confirms = Confirms()
+        self._line.transport.tap.tap(channel.number, self._confirms)
+        channel.closing.add_done_callback(self._confirms.lost)
 
     async def ready(self, queue: str, priority: int) -> None:
         """Make sure a lane is there; raises as `start`."""
@@ -79,12 +84,12 @@ class Publisher:
         """
         try:
             await self._send(parcels)
-        except PublishError:
+        except UnroutableError:
             # Somebody deleted a queue. It is declared again, once.
             self._declared.clear()
             try:
                 await self._send(parcels)
-            except PublishError as error:
+            except UnroutableError as error:
                 message = "RabbitMQ has no queue for the job, though it was just declared"
                 raise QueueUnavailableError(message) from error
         self._confirmed += parcels
@@ -95,27 +100,24 @@ class Publisher:
         for wanted in {(parcel.queue, parcel.priority) for parcel in parcels} - self._declared:
             await self.ready(*wanted)
         channel = await self._line.channel(self._prepare)
-        if len(parcels) == 1:
-            await self._line.call(self._publish(channel, parcels[0]))
-            return
-        sending = [asyncio.ensure_future(self._publish(channel, p)) for p in parcels]
-        try:
-            await self._line.call(asyncio.gather(*sending))
-        finally:
-            for task in sending:
-                task.cancel()
+        await self._line.call(self._publish(channel, parcels))
 
-    async def _publish(self, channel: Channel, parcel: Parcel) -> None:
-        target = lane(self._namespace, parcel.queue, parcel.priority)
-        exchange, key = way(target, parcel.due)
-        await channel.basic_publish(
-            parcel.body.encode("utf-8", "surrogateescape"),
-            exchange=exchange,
-            routing_key=key,
-            properties=parcel.properties(),
-            mandatory=True,
-            wait=False,
-        )
+    async def _publish(self, channel: Channel, parcels: Sequence[Parcel]) -> None:
+        confirms = self._confirms
+        if confirms is None:
+            raise ConnectionError(channel)
+        transport = self._line.transport
+        longest = channel.connection.connection_tune.frame_max
+        batch = confirms.expect([parcel.id for parcel in parcels])
+        try:
+            for parcel in parcels:
+                target = lane(self._namespace, parcel.queue, parcel.priority)
+                to = way(target, parcel.due)
+                transport.write(publish(channel.number, to, parcel.content(), longest))
+            await transport.let_drain()
+            await batch
+        finally:
+            confirms.forget(batch)
 
     async def _mark(self) -> None:
         """Note what was sent; what could not be noted is sent again one day, and done once."""

@@ -15,16 +15,14 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from pamqp.commands import Basic
 
 from app.infrastructure.queue.engine import Delivery, DeliveryHooks
 from app.infrastructure.queue.errors import InvalidJobError
 from app.infrastructure.queue.jobs import DeadReason, Job, JobFailure, JobRecord, JobState
 from app.infrastructure.queue.options import Backoff, BackoffKind, Deduplication, JobOptions
+from app.infrastructure.queue.rabbitmq.frames import Content
 
 HEADER = "job"
-PERSISTENT = 2
-"""AMQP's delivery mode of messages that survive a restart."""
 LONGEST_ID = 250
 Fields = Mapping[str, str]
 
@@ -149,19 +147,14 @@ class Parcel:
             due=created + 1 + delay if delay else 0,  # `created` was cut to whole ms
         )
 
-    def properties(self) -> Basic.Properties:
-        """Return what its message says beside the body."""
+    def content(self) -> Content:
+        """Return its message; the header is the text of the one called `job`."""
         said = (
             f'{{"turn":{self.turn},"due":{self.due},"created":{self.created},'
             f'"options":{self.options},"headers":{self.headers}}}'
         )
-        return Basic.Properties(
-            content_type="application/json",
-            delivery_mode=PERSISTENT,
-            message_id=self.id,
-            message_type=self.name,
-            headers={HEADER: said},
-        )
+        body = self.body.encode("utf-8", "surrogateescape")
+        return Content(self.id, self.name, said.encode("utf-8", "surrogateescape"), body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +170,15 @@ class Arrival:
     body: bytes
 
 
-def read_message(queue: str, properties: Basic.Properties, body: bytes) -> Arrival:
+def read_message(queue: str, content: Content) -> Arrival:
     """Read a message, whoever wrote it; nothing in it raises."""
-    job_id = properties.message_id if isinstance(properties.message_id, str) else ""
+    body = content.body
+    job_id = content.message_id if isinstance(content.message_id, str) else ""
     known = job_id if is_id(job_id) else ""
     try:
-        said = _said(properties)
+        said = _said(content)
         turn, due = int(said.get("turn", 1)), int(said.get("due", 0))
-        job = _job(queue, job_id, properties.message_type, said, body)
+        job = _job(queue, job_id, content.message_type, said, body)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         return Arrival(known, None, str(error), 1, 0, body)
     return Arrival(known, job, "", turn, due, body)
@@ -219,8 +213,8 @@ def is_id(text: str) -> bool:
     return 0 < len(text) <= LONGEST_ID and text.isprintable()
 
 
-def _said(properties: Basic.Properties) -> dict[str, Any]:
-    text = (properties.headers or {}).get(HEADER)
+def _said(content: Content) -> dict[str, Any]:
+    text = (content.headers or {}).get(HEADER)
     if text is None:
         return {}
     said = orjson.loads(text if isinstance(text, (str, bytes)) else str(text))
