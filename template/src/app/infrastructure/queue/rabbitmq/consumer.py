@@ -1,9 +1,9 @@
 """Take the jobs of one queue from its lanes, run them in slots, and settle each.
 
-One task, the conductor, does all that has to be in order. In one round trip to Redis it settles
-the jobs that have ended and claims those that places are free for; then it acknowledges the first
-and lets the others start. While it waits for the answer more come together, so the busier a worker
-is, the more jobs share a round trip.
+Two tasks, the conductors, take turns. In one round trip to Redis a conductor settles the jobs that
+have ended and claims those that places are free for; then it acknowledges the first and lets the
+others start. While it waits for the answer more come together, so the busier a worker is, the more
+jobs share a round trip; and while one waits for Redis, the jobs of the other one run.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ SHORT, LONG = 0.02, 0.05
 second."""
 WEIGHT = 0.05
 """Of the latest job in that average."""
+CONDUCTORS = 2
 HOLD = 1.0
 """Seconds messages may wait here while no place becomes free: then they go back to the broker, for
 another worker that has one."""
@@ -136,6 +137,7 @@ class RabbitmqConsumer:
         self._ready: deque[_Running] = deque()
         self._places: deque[asyncio.Future[None]] = deque()
         self._free = parts.concurrency
+        self._claiming = 0
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._gone = asyncio.Event()
@@ -160,7 +162,8 @@ class RabbitmqConsumer:
         self._locks.start()
         await self._connect()
         slots = [self._slot() for _ in range(self._parts.concurrency)]
-        for work in (*slots, self._conduct(), self._look_after(), self._keep_schedules()):
+        conductors = [self._conduct() for _ in range(CONDUCTORS)]
+        for work in (*slots, *conductors, self._look_after(), self._keep_schedules()):
             self._tasks.append(asyncio.create_task(work, name=f"jobs of {self._queue}"))
 
     def is_alive(self) -> bool:
@@ -317,6 +320,7 @@ class RabbitmqConsumer:
         while not self._gone.is_set():
             settling, self._settling = self._settling, []
             claiming = self._pick()
+            self._claiming += len(claiming)
             if not settling and not claiming:
                 return
             try:
@@ -355,13 +359,16 @@ class RabbitmqConsumer:
             )
             for r in settling
         ]
-        return await self._records.step(
-            self._queue,
-            self._worker,
-            self._parts.ended_channel,
-            [message.arrival for message in claiming],
-            settlements,
-        )
+        try:
+            return await self._records.step(
+                self._queue,
+                self._worker,
+                self._parts.ended_channel,
+                [message.arrival for message in claiming],
+                settlements,
+            )
+        finally:
+            self._claiming -= len(claiming)
 
     def _pick(self) -> list[Message]:
         """Return the messages whose jobs could start now, the most urgent ones first."""
@@ -369,7 +376,9 @@ class RabbitmqConsumer:
             return []
         self._wake_early()
         picked: list[Message] = []
-        room = self._free - len(self._ready)
+        room = self._free - len(self._ready) - self._claiming
+        # Each conductor has its share, or one would take all there is and the other wait for it.
+        room = min(room, max(self._parts.concurrency // CONDUCTORS, 1))
         for number, lane in enumerate(self._lanes):
             buffer = lane.buffer
             while buffer and len(picked) < room:

@@ -21,10 +21,11 @@ COMMON = """
     end
     local function forget(base, state, id)
         local job = base .. "j:" .. id
-        local parked = redis.call("HEXISTS", job, "parked") == 1
+        local known = redis.call("HMGET", job, "parked", "pending")
         redis.call("ZREM", base .. state, id)
-        redis.call("DEL", job, base .. "k:" .. id)
-        if parked then
+        redis.call("DEL", job)
+        if known[2] then redis.call("DEL", base .. "k:" .. id) end
+        if known[1] then
             -- A message about it is still on its way: it must not be taken for an unknown job.
             redis.call("HSET", job, "state", "gone")
             redis.call("PEXPIRE", job, 3600000)
@@ -42,8 +43,8 @@ COMMON = """
             end
         end
     end
-    local function open_key(base, id)
-        local key = redis.call("HGET", base .. "j:" .. id, "deduplication")
+    local function open_key(base, id, key)
+        key = key or redis.call("HGET", base .. "j:" .. id, "deduplication")
         if key and redis.call("GET", base .. "de:" .. key) == id then
             redis.call("DEL", base .. "de:" .. key)
         end
@@ -101,9 +102,17 @@ ADD = _with_common(
         elseif redis.call("EXISTS", job) == 1 then
             answers[#answers + 1] = redis.call("ZSCORE", base .. "unsent", id) and 1 or 0
         else
+            local state, score = "waiting", tonumber(priority) * 1e13 + tonumber(created)
+            if children ~= "0" then
+                state, score, unsent = "blocked", created, "0"
+                redis.call("HSET", job, "pending", children)
+            elseif due ~= "0" then
+                state, score = "delayed", due
+            end
             redis.call("HSET", job, "name", name, "body", body, "options", options,
                 "headers", headers, "created", created, "priority", priority, "turn", turn,
-                "due", due)
+                "due", due, "state", state)
+            redis.call("ZADD", base .. state, score, id)
             if parent ~= "" then redis.call("HSET", job, "parent", parent) end
             if key ~= "" then
                 if window == "0" then
@@ -112,15 +121,6 @@ ADD = _with_common(
                 else
                     redis.call("SET", base .. "de:" .. key, id, "PX", window)
                 end
-            end
-            if children ~= "0" then
-                redis.call("HSET", job, "pending", children)
-                place(base, "blocked", id, created)
-                unsent = "0"
-            elseif due ~= "0" then
-                place(base, "delayed", id, due)
-            else
-                place(base, "waiting", id, tonumber(priority) * 1e13 + tonumber(created))
             end
             if unsent == "1" then redis.call("ZADD", base .. "unsent", now, id) end
             if not seen[queue] then
@@ -203,8 +203,8 @@ CLAIM = _with_common(
             if may_start() then
                 redis.call("ZREM", base .. state, id)
                 redis.call("ZREM", base .. "unsent", id)
-                redis.call("HSET", job, "worker", worker, "started", now)
-                place(base, "active", id, now)
+                redis.call("ZADD", base .. "active", now, id)
+                redis.call("HSET", job, "worker", worker, "started", now, "state", "active")
                 answer = {"run", redis.call("HINCRBY", job, "starts", 1)}
             else
                 answer = {"later"}
@@ -244,7 +244,8 @@ SETTLE = _with_common(
     for i = 7, #ARGV, 6 do
         local verdict, id, text, reason, due, out = unpack(ARGV, i, i + 5)
         local job = base .. "j:" .. id
-        local known = redis.call("HMGET", job, "state", "worker", "turn", "parent")
+        local known = redis.call("HMGET", job, "state", "worker", "turn", "parent",
+            "deduplication")
         local turn = tonumber(known[3] or 0)
         if known[2] ~= worker then
             answers[#answers + 1] = {0, turn}
@@ -255,15 +256,15 @@ SETTLE = _with_common(
             redis.call("ZREM", base .. "active", id)
             if out == "1" then redis.call("HSET", job, "parked", 1) end
             if verdict == "completed" or verdict == "dead" then
-                redis.call("HSET", job, "ended", now)
                 if verdict == "completed" then
-                    redis.call("HSET", job, "result", text)
+                    redis.call("HSET", job, "ended", now, "state", verdict, "result", text)
                 else
                     redis.call("HSETNX", job, "first", text)
-                    redis.call("HSET", job, "reason", reason, "last", text)
+                    redis.call("HSET", job, "ended", now, "state", verdict, "reason", reason,
+                        "last", text)
                 end
-                open_key(base, id)
-                place(base, verdict, id, now)
+                redis.call("ZADD", base .. verdict, now, id)
+                if known[5] then open_key(base, id, known[5]) end
                 if known[4] then
                     local result = verdict == "completed" and text or nil
                     tell_parent(root, now, id, known[4], result, woken)
