@@ -6,7 +6,7 @@ $(error Python 3.11 or newer is needed and none is on the PATH: install it, or r
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench clean
+.PHONY: help demo test bench chaos clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -19,6 +19,9 @@ test:  ## everything that is tested; STEPS="lint types" for some of it
 
 bench:  ## every measurement; BENCH="overhead" for some of them
 	@$(PYTHON) -m scripts.bench $(BENCH)
+
+chaos:  ## kill workers under load and count the jobs; CHAOS="--engine rabbitmq --jobs 1000 --kills 10" for less
+	@$(PYTHON) -m scripts.chaos $(CHAOS)
 
 clean:  ## remove the environment, the tools and every cache
 	rm -rf .venv .cache

@@ -1,6 +1,6 @@
-"""What the job queue does in a second, beside BullMQ in Python and in Node.
+"""What the job queue does in a second, beside BullMQ in Python and in Node, and beside its peers.
 
-Each system runs in a process of its own, publisher and worker in one, against one server with its
+Each system runs in a process of its own, publisher and worker in one, against a server with its
 data on disk; the systems take turns in each round, the median counts. Ratios hold; the numbers are
 this machine's at that moment.
 """
@@ -14,24 +14,58 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from statistics import median
 
 from scripts import servers
-from scripts.tools import ROOT
+from scripts.tools import CACHE, ROOT, ensure_uv
 
 RESULTS = ROOT / "benchmarks" / "results" / "queue.md"
 SIDES = ROOT / "benchmarks" / "queue_sides"
-SYSTEMS = {
-    "plinth": "this queue, BullMQ engine",
-    "bullmq_python": "bullmq for Python",
-    "node": "BullMQ for Node",
-}
-PATIENCE = 120.0
+PEERS = CACHE / "peers"
+"""Each peer has an environment of its own: their requirements exclude each other."""
+
+
+@dataclass(frozen=True)
+class System:
+    """One that is measured."""
+
+    title: str
+    module: str
+    requirements: tuple[str, ...] = ()
+    """Of a peer."""
+    lacks: tuple[str, ...] = ()
+    """What it can't do, or does by asking again and again."""
+
+
+PEERS_LACK = ("batch", "result")
+REDIS = (
+    System("this queue, BullMQ engine", "plinth"),
+    System("bullmq for Python", "bullmq_python", lacks=("result",)),
+    System("BullMQ for Node", "node"),
+    System("arq", "peer_arq", ("arq==0.28.0", "hiredis"), PEERS_LACK),
+    System(
+        "taskiq, streams",
+        "peer_taskiq",
+        ("taskiq==0.13.0", "taskiq-redis==1.2.4", "taskiq-aio-pika==0.6.1", "hiredis"),
+        PEERS_LACK,
+    ),
+    System("saq", "peer_saq", ("saq[redis]==0.26.4", "hiredis", "typing-extensions"), PEERS_LACK),
+    System("dramatiq", "peer_dramatiq", ("dramatiq[redis,rabbitmq]==2.2.1", "hiredis"), PEERS_LACK),
+)
+RABBITMQ = (
+    System("this queue, RabbitMQ engine", "plinth"),
+    System("aio-pika, quorum queue", "stock_aio_pika", ("aio-pika==10.2.1",), ("result",)),
+    System("taskiq", "peer_taskiq", REDIS[4].requirements, PEERS_LACK),
+    System("dramatiq", "peer_dramatiq", REDIS[6].requirements, PEERS_LACK),
+)
+BROKERS = ("Redis", "RabbitMQ")
+PATIENCE = 60.0
 """Seconds one measurement may take."""
 
 
@@ -55,67 +89,118 @@ MEASURES = (
     Measure("idle to start, p50", "latency", unit=" ms"),
     Measure("publish to result, p50", "result", unit=" ms"),
 )
-LACKS = {("bullmq_python", "result")}
-"""What a system can't do."""
 
 
-def run(system: str, measure: Measure, port: int, round_: int, node: str) -> float:
+@dataclass(frozen=True)
+class Servers:
+    """Where one measurement runs."""
+
+    redis: int
+    broker: str
+    node: str
+
+
+def interpreter(system: System) -> Path:
+    """Return the Python of a system; that of a peer is made when it is first needed."""
+    if not system.requirements:
+        return Path(sys.executable)
+    place = PEERS / system.module
+    python = place / "bin" / "python"
+    done = place / "requirements"
+    wanted = "\n".join(system.requirements)
+    if not done.exists() or done.read_text(encoding="utf-8") != wanted:
+        uv = ensure_uv()
+        subprocess.run([str(uv), "venv", "--quiet", "--clear", str(place)], check=True)
+        words = [str(uv), "pip", "install", "--quiet", "--python", str(python)]
+        subprocess.run([*words, *system.requirements], check=True)
+        done.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def run(system: System, measure: Measure, where: Servers, round_: int) -> float:
     """Measure once; return the number."""
     asked = {
-        "port": port,
-        "broker": "",
-        "prefix": f"b{round_}-{system.replace('_', '-')}-{measure.what}-{measure.concurrency}",
+        "port": where.redis,
+        "broker": where.broker,
+        "prefix": f"b{round_}-{system.module}-{measure.what}".replace("_", "-"),
         "what": measure.what,
         "jobs": measure.jobs,
         "concurrency": measure.concurrency,
     }
-    program = [sys.executable, "-m", f"benchmarks.queue_sides.{system}"]
-    if system == "node":
+    program = [str(interpreter(system)), "-m", f"benchmarks.queue_sides.{system.module}"]
+    if system.module == "node":
         program = ["node", str(SIDES / "node.cjs")]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "template" / "src")])
     env = {
         **os.environ,
         "PYTHONPATH": paths,
-        "NODE_BULLMQ": node,
+        "NODE_BULLMQ": where.node,
         "APP_ENV_FILE": "",
         "LOG_LEVEL": "WARNING",
     }
     done = subprocess.run(
         [*program, json.dumps(asked)],
         env=env,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
-    if done.returncode != 0:
-        message = f"{system}, {measure.title}: {done.stderr}"
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if not lines:
+        message = f"{system.title}, {measure.title}: {done.stderr}"
         raise RuntimeError(message)
-    value: float = json.loads(done.stdout.splitlines()[-1])["value"]
+    value: float = json.loads(lines[-1])["value"]
     return value
 
 
-def measurements(rounds: int) -> Iterator[tuple[str, Measure, float]]:
+Measured = dict[tuple[str, str, str], list[float]]
+
+
+def measurements(
+    rounds: int, brokers: Sequence[str]
+) -> Iterator[tuple[tuple[str, str, str], float]]:
     """Measure everything in each round, the systems one after the other."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         node = stack.enter_context(servers.node_bullmq(folder))
         for round_ in range(1, rounds + 1):
-            print(f"round {round_} of {rounds}", file=sys.stderr)
-            for measure in MEASURES:
-                for system in SYSTEMS:
-                    if (system, measure.what) in LACKS:
-                        continue
-                    # A server of its own each time: nobody pays for what another one left.
-                    with servers.plain_redis(folder / f"redis-{system}") as port:
-                        yield system, measure, run(system, measure, port, round_, node)
+            for broker in brokers:
+                print(f"round {round_} of {rounds}, {broker}", file=sys.stderr)
+                with _broker(broker, folder / f"{broker}-{round_}") as url:
+                    for measure, system in product(MEASURES, _systems(broker)):
+                        if measure.what in system.lacks:
+                            continue
+                        # A Redis of its own each time: nobody pays for what another one left.
+                        with servers.plain_redis(folder / system.module) as port:
+                            where = Servers(port, url, node)
+                            value = run(system, measure, where, round_)
+                        yield (broker, system.title, measure.title), value
 
 
-def report(measured: Mapping[tuple[str, str], list[float]], rounds: int) -> str:
+def _systems(broker: str) -> Sequence[System]:
+    return REDIS if broker == "Redis" else RABBITMQ
+
+
+@contextmanager
+def _broker(name: str, folder: Path) -> Iterator[str]:
+    """Run RabbitMQ if that is measured; yield its URL, or nothing."""
+    if name == "Redis":
+        yield ""
+        return
+    with servers.rabbitmq(folder) as url:
+        yield url
+
+
+def report(measured: Measured, rounds: int, brokers: Sequence[str]) -> str:
     """Return the result as a page."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("bullmq", "redis", "hiredis"))
+    versions = ", ".join(
+        f"{name} {version(name)}" for name in ("bullmq", "redis", "hiredis", "aiormq")
+    )
+    peers = ", ".join(sorted({r for s in (*REDIS, *RABBITMQ) for r in s.requirements if "==" in r}))
     how = f"`make bench BENCH=queue`: {rounds} rounds in rotation, no-op job, one process"
-    versions += f", from npm {', '.join(servers.NODE_PACKAGES)}"
+    versions += f", from npm {', '.join(servers.NODE_PACKAGES)}, peers {peers}"
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, shared"
     lines = [
         "# Throughput of the job queue",
@@ -123,12 +208,16 @@ def report(measured: Mapping[tuple[str, str], list[float]], rounds: int) -> str:
         f"{how}; median (lowest to highest).",
         f"Python {platform.python_version()}, {versions}; {machine}.",
         "",
-        f"| | {' | '.join(SYSTEMS.values())} |",
-        f"|---|{'---|' * len(SYSTEMS)}",
+        "Peers have no call for a batch, or results that are not asked for: no number there.",
     ]
-    for measure in MEASURES:
-        cells = [_cell(measured.get((system, measure.title)), measure.unit) for system in SYSTEMS]
-        lines.append(f"| {measure.title} | {' | '.join(cells)} |")
+    for broker in brokers:
+        systems = _systems(broker)
+        lines += ["", f"## On {broker}", "", f"| | {' | '.join(m.title for m in MEASURES)} |"]
+        lines.append(f"|---|{'---|' * len(MEASURES)}")
+        for system in systems:
+            found = [measured.get((broker, system.title, m.title)) for m in MEASURES]
+            cells = [_cell(values, m.unit) for values, m in zip(found, MEASURES, strict=True)]
+            lines.append(f"| {system.title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -145,11 +234,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}")
     parser.add_argument("--rounds", type=int, default=3, help="how often (default: 3)")
+    parser.add_argument("--on", choices=BROKERS, help="one broker only")
     chosen = parser.parse_args()
-    measured: dict[tuple[str, str], list[float]] = {}
-    for system, measure, value in measurements(chosen.rounds):
-        measured.setdefault((system, measure.title), []).append(value)
-    page = report(measured, chosen.rounds)
+    brokers = [chosen.on] if chosen.on else BROKERS
+    measured: Measured = {}
+    for key, value in measurements(chosen.rounds, brokers):
+        measured.setdefault(key, []).append(value)
+    page = report(measured, chosen.rounds, brokers)
     print(page)
     if chosen.save:
         RESULTS.write_text(page, encoding="utf-8")

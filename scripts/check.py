@@ -111,6 +111,9 @@ CHECKS = (
             pytest(
                 *(f"tests/infrastructure/{part}" for part in ("database", "redis", "queue")),
                 "tests/modules",
+                # They bring their servers along.
+                "--ignore=tests/infrastructure/queue/test_faults.py",
+                "--ignore=tests/infrastructure/queue/rabbitmq",
             )
         ],
         servers={

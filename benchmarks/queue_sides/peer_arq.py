@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from arq import Worker, create_pool
+from arq import Worker, create_pool, func
 from arq.connections import RedisSettings
 
 from benchmarks.queue_sides.common import Asked, Handle, main
@@ -40,7 +40,7 @@ class Arq:
             handle(value)
 
         self._worker = Worker(
-            [measured],
+            [func(measured, name="measured")],
             redis_settings=self._settings,
             queue_name=self._queue,
             max_jobs=concurrency,

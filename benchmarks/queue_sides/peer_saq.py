@@ -32,8 +32,12 @@ class Saq:
         async def measured(_context: Any, *, value: float) -> None:
             handle(value)
 
-        self._worker = Worker(self._queue, [measured], concurrency=concurrency)
+        self._worker = Worker(self._queue, [("measured", measured)], concurrency=concurrency)
         self._task = asyncio.create_task(self._worker.start())
+
+    async def start(self) -> None:
+        """Connect."""
+        await self._queue.connect()
 
     async def result(self, published: Any) -> None:
         """See `Side.result`."""
@@ -50,7 +54,7 @@ class Saq:
 async def make(asked: Asked) -> Saq:
     """Return it, connected."""
     side = Saq(asked)
-    await side._queue.connect()
+    await side.start()
     return side
 
 

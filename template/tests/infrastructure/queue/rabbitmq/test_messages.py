@@ -183,6 +183,7 @@ async def test_a_queue_that_is_declared_otherwise_is_a_clear_error(
         await running.jobs.publish("echo", 1, priority=2)
 
 
+@pytest.mark.slow
 async def test_a_long_job_does_not_hold_its_message(
     job_service: StartJobs,
     channel: Channel,
