@@ -61,7 +61,7 @@ REDIS = (
 RABBITMQ = (
     System("this queue, RabbitMQ engine", "plinth"),
     System("aio-pika, quorum queue", "stock_aio_pika", ("aio-pika==10.2.1",), ("result",)),
-    System("taskiq", "peer_taskiq", REDIS[4].requirements, PEERS_LACK),
+    System("taskiq", "peer_taskiq", REDIS[4].requirements, (*PEERS_LACK, "latency")),
     System("dramatiq", "peer_dramatiq", REDIS[6].requirements, PEERS_LACK),
 )
 BROKERS = ("Redis", "RabbitMQ")

@@ -43,9 +43,12 @@ def main(registry: Registry | None = None) -> None:
     configure_logging()
     try:
         asyncio.run(run(registry or discover()))
-    except (ConfigurationError, AppError) as error:
+    except ConfigurationError as error:
         logger.critical("The worker can't start: {}", error)
         sys.exit(REFUSED)
+    except AppError as error:  # a server is away: another try may help
+        logger.critical("The worker could not start: {}", error)
+        sys.exit(1)
 
 
 async def run(registry: Registry) -> None:

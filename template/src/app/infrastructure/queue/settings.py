@@ -8,11 +8,15 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
+from app.core.errors import ConfigurationError
 from app.core.settings import Count, ModuleSettings, Seconds
 
 FOLDER = Path(__file__).parent
 ENGINES = sorted(folder.parent.name for folder in FOLDER.glob("*/engine.py"))
 """The engines this service has: each is a folder here."""
+if not ENGINES:
+    _MESSAGE = f"there is no engine in {FOLDER}: generate one, or delete the folder of the queue"
+    raise ConfigurationError(_MESSAGE)
 
 
 class AppRole(StrEnum):
