@@ -81,6 +81,19 @@ async def test_many_jobs_leave_at_once_and_all_are_done(job_service: StartJobs) 
         assert results == list(range(250))
 
 
+async def test_a_payload_may_be_large(job_service: StartJobs) -> None:
+    """Larger than a frame of any protocol, and so may be the result."""
+
+    @job("large")
+    async def large(text: str) -> str:
+        return text[::-1]
+
+    async with job_service([large]) as running:
+        text = "äb" * 60_000
+        handle = await running.jobs.publish(large, text)
+        assert await handle.result(timeout=PATIENCE) == text[::-1]
+
+
 async def test_a_handler_that_is_not_async_runs_in_a_thread(job_service: StartJobs) -> None:
     """The loop goes on meanwhile."""
 
