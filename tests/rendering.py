@@ -99,8 +99,9 @@ def run(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str]) -> str:
     return done.stdout
 
 
-BRIEF_TESTS = ("pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow")
-"""A service's own tests without those that are the same in each service, and take long."""
+BRIEFLY = ("-m", "not slow")
+"""Leaves out those of a service's own tests that are the same in each service, and take long."""
+BRIEF_TESTS = ("pytest", "-q", "-p", "no:cacheprovider", *BRIEFLY)
 FEW_EXAMPLES = {"PROPERTY_EXAMPLES": "5"}
 """Where a service's tests run again and again, the made-up requests need not all be made."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import pytest
 from scripts.servers import port_answers
 from scripts.tools import ensure_uv
 from tests.markdown import marked_commands
-from tests.rendering import ROOT, Template, export, run
+from tests.rendering import BRIEFLY, ROOT, Template, export, run
 from tests.running import answers, running
 
 DEFAULT_PORT = 8000
@@ -78,6 +79,7 @@ def test_the_readme_s_commands_work(machine: dict[str, str], home: Path, tmp_pat
     before, after = commands[: serving[0]], commands[serving[0] + 1 :]
     serve = UNTIL_STOPPED.sub("", commands[serving[0]])
     machine["PLINTH"] = str(published(tmp_path / "published"))
+    machine["PYTEST_ADDOPTS"] = shlex.join(BRIEFLY)
     here = home / "empty"
     here.mkdir()
     # The last line keeps the folder the ones before it went to, and takes the shell's place.

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,20 @@ PATIENCE = 60.0
 TOKEN = "made-up-token-for-tests"
 PROGRAM = Path(__file__).with_name("program.py")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+COMMANDS = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from app.cli import main
+for line in sys.stdin:
+    sys.argv, code = json.loads(line), 0
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+"""
+"""Runs the commands it reads, so that a start of Python serves many."""
 
 
 @job("dies", attempts=1)
@@ -139,30 +153,36 @@ def jobs_command(
     keys: KeySpace,
     engine_environment: Mapping[str, str],
     tmp_path: Path,
-) -> Callable[..., str]:
+) -> Iterator[Callable[..., str]]:
     """Run `app jobs …` on the queues of the test; return what it prints."""
+    env = {
+        **os.environ,
+        "APP_NAME": keys.prefix,
+        **engine_environment,
+        "REDIS_URL": redis_url,
+        "PYTHONPATH": str(APP_ROOT.parent),
+        "NO_COLOR": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMANDS],
+        cwd=tmp_path,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        ask, answers = process.stdin, process.stdout
+        assert ask
+        assert answers
 
-    def run(*words: str, code: int = 0) -> str:
-        env = {
-            **os.environ,
-            "APP_NAME": keys.prefix,
-            **engine_environment,
-            "REDIS_URL": redis_url,
-            "PYTHONPATH": str(APP_ROOT.parent),
-            "NO_COLOR": "1",
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "app", "jobs", *words],
-            cwd=tmp_path,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
-        return done.stdout
+        def run(*words: str, code: int = 0) -> str:
+            print(json.dumps(["app", "jobs", *words]), file=ask, flush=True)
+            exit_code, printed, errors = json.loads(answers.readline())
+            assert exit_code == code, errors
+            return str(printed)
 
-    return run
+        yield run
 
 
 @pytest.mark.slow
