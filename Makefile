@@ -6,10 +6,10 @@ $(error Python 3.11 or newer is needed and none is on the PATH: install it, or r
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos clean
+.PHONY: help demo test bench bench-queue chaos clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
 
 demo:  ## generate a service and run it until Ctrl-C; PRESET=minimal|standard|full PORT=8000 DIR=folder-to-keep
 	@$(PYTHON) -m scripts.demo --preset '$(PRESET)' --port '$(PORT)' --dir '$(DIR)'
@@ -19,6 +19,9 @@ test:  ## everything that is tested; STEPS="lint types" for some of it
 
 bench:  ## every measurement; BENCH="overhead" for some of them
 	@$(PYTHON) -m scripts.bench $(BENCH)
+
+bench-queue: BENCH = queue
+bench-queue: bench  ## the queue engines beside their peers
 
 chaos:  ## kill workers under load and count the jobs; CHAOS="--engine rabbitmq --jobs 1000 --kills 10" for less
 	@$(PYTHON) -m scripts.chaos $(CHAOS)
