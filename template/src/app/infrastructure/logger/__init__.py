@@ -5,6 +5,8 @@ from app.infrastructure.logger.context import (
     bind_context,
     current_context,
     in_context,
+    set_locale,
+    set_tenant,
     set_user,
 )
 from app.infrastructure.logger.levels import set_level
@@ -19,5 +21,7 @@ __all__ = [
     "in_context",
     "register_secret",
     "set_level",
+    "set_locale",
+    "set_tenant",
     "set_user",
 ]

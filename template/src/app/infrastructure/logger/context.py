@@ -29,6 +29,10 @@ class LogContext:
     client_address: str | None = None
     """IP address of the client, as far as trusted proxies vouch for it."""
     user_agent: str | None = None
+    tenant: str | None = None
+    """Whose data is worked on, in a service that keeps several apart."""
+    locale: str | None = None
+    """Language tag (BCP 47) of the texts the caller wants; passed on, on no line."""
     sampled: bool = True
     """Whether the caller records the trace; passed on, on no line."""
 
@@ -69,6 +73,16 @@ def set_user(user_id: str, role: str | None = None) -> None:
     such as in an `async` dependency.
     """
     _current.set(replace(_current.get(), user_id=user_id, role=role))
+
+
+def set_tenant(tenant: str) -> None:
+    """Name whose data the running request works on; it holds as long as `set_user` does."""
+    _current.set(replace(_current.get(), tenant=tenant))
+
+
+def set_locale(locale: str) -> None:
+    """Name the language of the caller; it holds as long as `set_user` does."""
+    _current.set(replace(_current.get(), locale=locale))
 
 
 def in_context(function: Callable[P, ResultT]) -> Callable[P, ResultT]:

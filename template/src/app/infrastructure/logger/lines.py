@@ -24,7 +24,9 @@ from app.infrastructure.logger.redaction import (
 Line = dict[str, Any]
 
 BASE = ("timestamp", "level", "logger", "message", "exception")
-CONTEXT = tuple(field.name for field in fields(LogContext) if field.name != "sampled")
+PASSED_ON = {"sampled", "locale"}
+"""Part of the context, but on no line."""
+CONTEXT = tuple(field.name for field in fields(LogContext) if field.name not in PASSED_ON)
 RESERVED = frozenset((*BASE, *CONTEXT))
 """What is bound under one of these names gets an underscore after it: nobody forges a user."""
 DEEPEST = 6

@@ -15,7 +15,7 @@ from app.infrastructure.queue.errors import (
 )
 from app.infrastructure.queue.events import JobEvent, Observer
 from app.infrastructure.queue.handle import JobHandle
-from app.infrastructure.queue.handlers import JobHandler, job
+from app.infrastructure.queue.handlers import HandlerSource, JobHandler, job
 from app.infrastructure.queue.jobs import DeadReason, Job, JobFailure, JobRecord, JobState
 from app.infrastructure.queue.options import Backoff, BackoffKind, Deduplication, JobOptions
 from app.infrastructure.queue.queue import JobQueue
@@ -26,6 +26,7 @@ __all__ = [
     "BackoffKind",
     "DeadReason",
     "Deduplication",
+    "HandlerSource",
     "InvalidJobError",
     "Job",
     "JobCancelledError",

@@ -31,6 +31,15 @@ def encode_payload(payload: Any, adapter: TypeAdapter[Any] | None = None) -> str
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         message = f"the payload can't be written as JSON: {error}"
         raise InvalidJobError(message) from error
+    return checked_body(body)
+
+
+def checked_body(body: bytes) -> str:
+    """Return JSON as text if its size and depth are within the bounds.
+
+    Raises:
+        InvalidJobError: too large or too deep.
+    """
     if len(body) > LARGEST_BODY:
         message = (
             f"the payload has {len(body)} bytes, {LARGEST_BODY} are possible: store it elsewhere, "

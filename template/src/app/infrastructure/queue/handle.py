@@ -100,4 +100,7 @@ def _failed(record: JobRecord) -> Exception:
         return JobCancelledError(message)
     failure = record.last_failure
     message = f"job {record.name} {record.id} failed ({record.reason}): {failure}"
-    return JobFailedError(message, failure=failure, reason=record.reason)
+    error = JobFailedError(message, failure=failure, reason=record.reason)
+    if failure and failure.traceback:
+        error.add_note(f"In the worker:\n{failure.traceback}")
+    return error

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, Generic, Protocol, TypeVar, Unpack, cast, o
 
 from pydantic import PydanticUserError, TypeAdapter
 
+from app.core.discovery import Registry
 from app.core.errors import ConfigurationError
 from app.infrastructure.queue.context import JobContext
 from app.infrastructure.queue.options import JobOptions, OptionChanges
@@ -33,6 +34,8 @@ class JobHandler(Generic[PayloadT, ResultT]):
     context_parameter: str | None = None
     payload_parameter: str | None = None
     is_async: bool = True
+    more_queues: frozenset[str] = frozenset()
+    """Queues its jobs may be in beside the one of `options`."""
 
     async def __call__(self, *args: Any, **kwargs: Any) -> ResultT:
         """Call the function itself, as a test does. One that is not async runs here."""
@@ -142,6 +145,13 @@ def _adapter(annotation: Any, where: str) -> TypeAdapter[Any]:
         raise ConfigurationError(message) from error
 
 
+@dataclass(frozen=True, slots=True)
+class HandlerSource:
+    """What a module contributes that makes handlers out of what other modules contribute."""
+
+    make: Callable[[Registry], Iterable[JobHandler[Any, Any]]]
+
+
 class HandlerRegistry:
     """The handlers of the service, by name."""
 
@@ -164,4 +174,7 @@ class HandlerRegistry:
 
     def queues(self) -> list[str]:
         """Return the queues the handlers' jobs are in by default, sorted."""
-        return sorted({handler.options.queue for handler in self._handlers.values()})
+        queues: set[str] = set()
+        for handler in self._handlers.values():
+            queues |= {handler.options.queue, *handler.more_queues}
+        return sorted(queues)

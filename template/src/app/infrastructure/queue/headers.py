@@ -16,12 +16,20 @@ TRACEPARENT = "traceparent"
 """W3C Trace Context, level 1."""
 USER = "user-id"
 ROLE = "role"
+TENANT = "tenant"
+LOCALE = "locale"
 
 
 def caller_headers(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the headers of a job published now: the caller's trace and user."""
+    """Return the headers of a job published now: the caller's trace, user, tenant and locale."""
     context = current_context()
-    found = {TRACEPARENT: context.traceparent, USER: context.user_id, ROLE: context.role}
+    found = {
+        TRACEPARENT: context.traceparent,
+        USER: context.user_id,
+        ROLE: context.role,
+        TENANT: context.tenant,
+        LOCALE: context.locale,
+    }
     return {**{name: value for name, value in found.items() if value}, **(more or {})}
 
 
@@ -34,6 +42,8 @@ def job_log_context(job: Job) -> Iterator[None]:
         span_id=new_span_id(),
         user_id=job.headers.get(USER),
         role=job.headers.get(ROLE),
+        tenant=job.headers.get(TENANT),
+        locale=job.headers.get(LOCALE),
         sampled=parent.sampled if parent else True,
     )
     token = enter(context)

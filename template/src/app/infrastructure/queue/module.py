@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from itertools import chain
 from typing import cast
 
 from dishka import AsyncContainer, Provider, Scope
@@ -16,7 +17,7 @@ from app.infrastructure.queue.admin import JobAdmin
 from app.infrastructure.queue.engine import JobEngine
 from app.infrastructure.queue.events import Events, Observer
 from app.infrastructure.queue.executor import Executor
-from app.infrastructure.queue.handlers import HandlerRegistry, JobHandler
+from app.infrastructure.queue.handlers import HandlerRegistry, HandlerSource, JobHandler
 from app.infrastructure.queue.ports import EngineParts
 from app.infrastructure.queue.queue import JobQueue
 from app.infrastructure.queue.router import router
@@ -29,8 +30,9 @@ STOP_SECONDS = 2.0
 
 
 def provide_handlers(registry: Registry) -> HandlerRegistry:
-    """Every handler a module contributes."""
-    return HandlerRegistry(registry.contributions(JobHandler))
+    """Every handler a module contributes, or has made."""
+    made = (source.make(registry) for source in registry.contributions(HandlerSource))
+    return HandlerRegistry(chain(registry.contributions(JobHandler), *made))
 
 
 def provide_events(registry: Registry) -> Events:

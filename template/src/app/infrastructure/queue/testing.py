@@ -106,7 +106,8 @@ def job_service(
     """What starts a service of the test's handlers, for `async with`.
 
     Settings are changed by keyword: `worker_concurrency=1`. `work=False` starts one that only
-    publishes. All services of one test share their queues.
+    publishes. `modules` come between the queue and the test's own. All services of one test share
+    their queues.
     """
 
     @asynccontextmanager
@@ -114,6 +115,7 @@ def job_service(
         contributes: Sequence[object] = (),
         *,
         work: bool = True,
+        modules: tuple[Module, ...] = (),
         providers: tuple[Provider, ...] = (),
         **changes: Any,
     ) -> AsyncIterator[JobService]:
@@ -121,7 +123,7 @@ def job_service(
         probe = Module(
             name="probe",
             summary="What the test brings along",
-            requires=("queue",),
+            requires=("queue", *(module.name for module in modules)),
             providers=providers,
             contributes=(*contributes, Observer(events.append)),
         )
@@ -134,9 +136,10 @@ def job_service(
         }
         part = _engine_part(queue_engine)
         used = part.settings() if part else ()
-        settings |= {kind: kind() for kind in engine_settings()}
+        more = (kind for module in modules for kind in module.settings_classes)
+        settings |= {kind: kind() for kind in (*engine_settings(), *more)}
         settings |= {type(item): item for item in used}
-        registry = Registry((redis_module, queue_module, probe))
+        registry = Registry((redis_module, queue_module, *modules, probe))
         bundle = SettingsBundle(settings)
         container = build_container(registry, bundle, override_redis)
         async with Lifecycle(registry, bundle, container):
