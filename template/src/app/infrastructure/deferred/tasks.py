@@ -1,0 +1,166 @@
+"""`run_later`: calls that are written here and made in a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Unpack, overload
+
+from app.core.ids import new_id
+from app.infrastructure.deferred.calls import Call
+from app.infrastructure.deferred.catalog import JOB_PREFIX, Catalog
+from app.infrastructure.deferred.options import CallOptions, as_changes
+from app.infrastructure.deferred.recorder import Recorder
+from app.infrastructure.deferred.signing import Signer
+from app.infrastructure.queue import Job, JobHandle, JobQueue
+from app.infrastructure.queue.codec import checked_body
+from app.infrastructure.queue.headers import caller_headers
+
+Record = Callable[[Recorder], object]
+"""Calls what is to be called later; may be async. What it returns does not matter."""
+
+
+class DeferredJobs(Sequence[JobHandle[Any]]):
+    """The jobs of one `run_later`, in the order their chains were begun."""
+
+    def __init__(self, handles: Sequence[JobHandle[Any]]) -> None:
+        """Hold the handles."""
+        self._handles = tuple(handles)
+
+    @overload
+    def __getitem__(self, index: int) -> JobHandle[Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[JobHandle[Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> JobHandle[Any] | Sequence[JobHandle[Any]]:
+        """Return one handle, or several."""
+        return self._handles[index]
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._handles)
+
+    async def results(self, *, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109 - as `result`
+        """Wait for all of them and return what they returned, in order.
+
+        Args:
+            timeout: seconds for all together; None: as long as it takes.
+
+        Raises:
+            JobFailedError, JobCancelledError, JobTimeoutError, UnknownJobError: the first one that
+                `JobHandle.result` raises. The jobs themselves go on.
+        """
+        waiting = [asyncio.ensure_future(job.result(timeout=timeout)) for job in self._handles]
+        try:
+            return await asyncio.gather(*waiting)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+
+class Dispatcher(Protocol):
+    """Sends recorded calls on their way."""
+
+    async def dispatch(self, calls: Sequence[Call], options: CallOptions) -> DeferredJobs:
+        """Send all of them, or none.
+
+        Args:
+            calls: one job each.
+            options: of all of them; a call's own count more.
+        """
+        ...
+
+
+class QueueDispatcher:
+    """Publishes calls as jobs, in one round trip."""
+
+    def __init__(self, jobs: JobQueue, signer: Signer) -> None:
+        """Publish to `jobs`, signed."""
+        self._jobs = jobs
+        self._signer = signer
+
+    async def dispatch(self, calls: Sequence[Call], options: CallOptions) -> DeferredJobs:
+        """See `Dispatcher`.
+
+        Raises:
+            InvalidJobError: an option can't be had, or a call is larger than a job may be.
+            QueueUnavailableError: the broker did not answer in time.
+        """
+        jobs = [self.prepare(call, options, index) for index, call in enumerate(calls)]
+        published = await self._jobs.publish_many(jobs)
+        return DeferredJobs(
+            [
+                JobHandle(self._jobs.engine, handle.queue, handle.id, call.steps[-1].method.result)
+                for handle, call in zip(published, calls, strict=True)
+            ]
+        )
+
+    def prepare(self, call: Call, options: CallOptions, index: int = 0) -> Job:
+        """Return the job of a call.
+
+        Args:
+            call: what is to be done.
+            options: of all calls it was recorded with.
+            index: which of them it is, from 0.
+
+        Raises:
+            InvalidJobError: as `dispatch`.
+        """
+        changes = as_changes({**options, **call.options}, index)
+        job = Job(
+            id=new_id().hex,
+            name=JOB_PREFIX + call.target.wire_name,
+            body=checked_body(call.envelope()),
+            options=call.target.options(call.steps[-1].method).changed(changes),
+            headers=caller_headers(),
+        )
+        return self._signer.sign(job)
+
+
+class Tasks:
+    """Defers calls to workers. Services have it injected."""
+
+    def __init__(self, catalog: Catalog, dispatcher: Dispatcher) -> None:
+        """Record what is in the catalog, and send it with the dispatcher."""
+        self._catalog = catalog
+        self._dispatcher = dispatcher
+
+    async def run_later(self, record: Record, **options: Unpack[CallOptions]) -> DeferredJobs:
+        """Record calls and have them made in a worker.
+
+            jobs = await tasks.run_later(lambda run: [
+                run(UserRepository).rename(7, "New name"),
+                run(EmailService).to("ada@example.com").template("renamed").send({"id": 7}),
+            ])
+
+        Each chain is one job; all of them leave in one round trip, all or none.
+
+        Args:
+            record: is given a `Recorder` and calls what is to be called; may be async.
+            options: see `CallOptions`, for all chains; `run(EmailService, delay=…)` for one.
+
+        Returns:
+            A handle for each chain.
+
+        Raises:
+            InvalidCallError: what was recorded can't be deferred: a `TypeError`.
+            InvalidJobError: an option can't be had, or the arguments are too large.
+            QueueUnavailableError: the broker did not answer in time. Some brokers may have taken
+                the jobs nevertheless.
+        """
+        return await self._dispatcher.dispatch(await recorded(self._catalog, record), options)
+
+
+async def recorded(catalog: Catalog, record: Record) -> list[Call]:
+    """Return the calls a function records.
+
+    Raises:
+        InvalidCallError: one of them can't be deferred, or there are none.
+    """
+    recorder = Recorder(catalog)
+    outcome = record(recorder)
+    if inspect.iscoroutine(outcome):
+        await outcome
+    return recorder.finish()
