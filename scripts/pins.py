@@ -27,6 +27,7 @@ BUILDS_ON: dict[str, tuple[str, ...]] = {
     "queue": ("base", "redis"),
     "bullmq": ("base", "redis", "queue"),
     "rabbitmq": ("base", "redis", "queue"),
+    "deferred": ("base", "redis", "queue"),
     "users": ("base", "database"),
     "dev": ("base",),
     "dev-database": ("base", "database", "dev"),

@@ -99,7 +99,12 @@ def run(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str]) -> str:
     return done.stdout
 
 
-BRIEFLY = ("-m", "not slow")
+BRIEFLY = (
+    "-m",
+    "not slow",
+    "--ignore=tests/infrastructure/queue/test_contract.py",
+    "--ignore=tests/infrastructure/deferred/test_replay.py",
+)
 """Leaves out those of a service's own tests that are the same in each service, and take long."""
 BRIEF_TESTS = ("pytest", "-q", "-p", "no:cacheprovider", *BRIEFLY)
 FEW_EXAMPLES = {"PROPERTY_EXAMPLES": "5"}

@@ -52,6 +52,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"features": ["carts"]}, "'carts' is not in ['users']"),
     ({"infrastructure": ["redis"], "features": ["users"]}, "choose database too, or leave users"),
     ({"infrastructure": [], "queue_engines": ["bullmq"]}, "choose redis too, or no engine"),
+    ({"queue_engines": [], "background": ["deferred"]}, "choose an engine for the queue too"),
     ({"preset": "minimal", "features": ["users"]}, "choose database too, or leave users out"),
     ({"deployment": ["kubernetes"]}, "choose docker too, or leave kubernetes out"),
     ({"deployment": ["heroku"]}, "'heroku' is not in ['docker', 'kubernetes']"),
@@ -78,6 +79,7 @@ OTHER: dict[str, Any] = {
     "preset": "full",
     "infrastructure": ["database"],
     "queue_engines": [],
+    "background": [],
     "features": [],
     "deployment": ["docker", "kubernetes"],
     "ci": "gitlab",
@@ -170,6 +172,7 @@ def test_answers_file_may_be_called_otherwise(template: Template, tmp_path: Path
             {
                 "infrastructure": [],
                 "queue_engines": [],
+                "background": [],
                 "features": [],
                 "deployment": [],
                 "ci": "none",
@@ -180,6 +183,7 @@ def test_answers_file_may_be_called_otherwise(template: Template, tmp_path: Path
             {
                 "infrastructure": ["database", "redis"],
                 "queue_engines": ["bullmq"],
+                "background": ["deferred"],
                 "features": ["users"],
                 "deployment": ["docker"],
                 "ci": "github",
@@ -190,6 +194,7 @@ def test_answers_file_may_be_called_otherwise(template: Template, tmp_path: Path
             {
                 "infrastructure": ["database", "redis"],
                 "queue_engines": ["bullmq", "rabbitmq"],
+                "background": ["deferred"],
                 "features": ["users"],
                 "deployment": ["docker", "kubernetes"],
                 "ci": "github",

@@ -26,6 +26,7 @@ WORDS = {
     "infrastructure.redis": r"redis(?!trib)|valkey",
     "queue_engines.bullmq": r"bullmq",
     "queue_engines.rabbitmq": r"rabbitmq|aiormq|amqp",
+    "background.deferred": r"run_later|app deferred|infrastructure[./]deferred|deferred_",
     "features.users": r"(modules|docs|versions|/)[./]users\b|argon2|pwdlib|email-validator",
     "deployment.docker": r"docker|compose",
     "deployment.kubernetes": r"kubernetes|kubectl",
@@ -37,7 +38,7 @@ WORDS = {
 QUEUE = r"job queue|app worker|app jobs|worker_|infrastructure[./]queue"
 """What must not be named where there is no engine at all."""
 
-CODE = {"infrastructure", "queue_engines", "features"}
+CODE = {"infrastructure", "queue_engines", "background", "features"}
 """The questions that decide which code a service has; the others change project files only."""
 
 IMPORT = re.compile(r"\s*(?:from|import)\s")

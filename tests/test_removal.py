@@ -22,7 +22,7 @@ from app.core.discovery import discover
 print(json.dumps({module.name: module.requires for module in discover().modules}))
 """
 QUEUE = "src/app/infrastructure/queue"
-LAYERS = {"infrastructure": "infrastructure", "features": "modules"}
+LAYERS = {"infrastructure": "infrastructure", "background": "infrastructure", "features": "modules"}
 """The questions that choose modules, and the layer their folders are in."""
 
 

@@ -41,6 +41,7 @@ def test_the_help_lists_every_command_and_imports_nothing_heavy() -> None:
     assert not HEAVY & set(json.loads(done.stderr.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_every_group_of_a_module_shows_its_commands(command: Run) -> None:
     for group in declared_groups():
         done = command(group.name, "--help")

@@ -42,6 +42,7 @@ def passes(project: Path, *words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_new_module_works_at_once(command: Run, project: Path) -> None:
     # Long and short names wrap differently.
     for name in ("tax_exemption_certificates", "tea"):

@@ -20,6 +20,7 @@ from app.infrastructure.redis import embedded
 from app.infrastructure.redis.embedded import EmbeddedServer
 from app.infrastructure.redis.keeper import command
 
+pytestmark = pytest.mark.slow
 SOURCE = APP_ROOT.parent
 USER = """
 import sys
