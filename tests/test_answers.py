@@ -13,6 +13,7 @@ from jinja2 import UndefinedError
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from scripts.pins import BUILDS_ON
 from tests.questionnaire import (
     ANSWERS_FILE,
     TOOLS,
@@ -310,7 +311,8 @@ def test_every_requirement_is_capped(default: Path) -> None:
 )
 def test_every_requirement_has_a_pin_that_meets_it(group: str) -> None:
     """`scripts/pins.py` makes them; a requirement changed without running it is noticed here."""
-    pins = {canonicalize_name(pin.name): pin for pin in requirements(group, "pins")}
+    groups = (group, *BUILDS_ON[group])
+    pins = {canonicalize_name(p.name): p for each in groups for p in requirements(each, "pins")}
     for requirement in requirements(group):
         pin = pins[canonicalize_name(requirement.name)]
         assert str(pin.specifier).startswith("==")

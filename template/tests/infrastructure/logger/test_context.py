@@ -37,7 +37,7 @@ def test_it_is_on_every_line_of_the_block_and_on_none_after(log_lines: LogLines)
 
 
 def test_a_field_it_does_not_have_is_refused() -> None:
-    with pytest.raises(TypeError, match="tenant"), bind_context(tenant="x"):
+    with pytest.raises(TypeError, match="colour"), bind_context(colour="x"):
         pass
 
 
