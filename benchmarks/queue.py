@@ -44,25 +44,30 @@ class System:
 
 
 PEERS_LACK = ("batch", "result")
+TASKIQ = ("taskiq==0.13.0", "taskiq-redis==1.2.4", "taskiq-aio-pika==0.6.1", "hiredis")
+DRAMATIQ = ("dramatiq[redis,rabbitmq]==2.2.1", "hiredis")
+CELERY = ("celery[redis]==5.7.0", "hiredis")
 REDIS = (
     System("this queue, BullMQ engine", "plinth"),
+    System("the same through run_later", "plinth_deferred"),
+    System("the engine alone", "plinth_bare", lacks=("result",)),
     System("bullmq for Python", "bullmq_python", lacks=("result",)),
     System("BullMQ for Node", "node"),
     System("arq", "peer_arq", ("arq==0.28.0", "hiredis"), PEERS_LACK),
-    System(
-        "taskiq, streams",
-        "peer_taskiq",
-        ("taskiq==0.13.0", "taskiq-redis==1.2.4", "taskiq-aio-pika==0.6.1", "hiredis"),
-        PEERS_LACK,
-    ),
+    System("taskiq, streams", "peer_taskiq", TASKIQ, PEERS_LACK),
     System("saq", "peer_saq", ("saq[redis]==0.26.4", "hiredis", "typing-extensions"), PEERS_LACK),
-    System("dramatiq", "peer_dramatiq", ("dramatiq[redis,rabbitmq]==2.2.1", "hiredis"), PEERS_LACK),
+    System("dramatiq", "peer_dramatiq", DRAMATIQ, PEERS_LACK),
+    System("streaQ", "peer_streaq", ("streaq==7.2.0",), ("result",)),
+    System("Celery", "peer_celery", CELERY, PEERS_LACK),
 )
 RABBITMQ = (
     System("this queue, RabbitMQ engine", "plinth"),
+    System("the same through run_later", "plinth_deferred"),
+    System("the engine alone", "plinth_bare", lacks=("result",)),
     System("aio-pika, quorum queue", "stock_aio_pika", ("aio-pika==10.2.1",), ("result",)),
-    System("taskiq", "peer_taskiq", REDIS[4].requirements, (*PEERS_LACK, "latency")),
-    System("dramatiq", "peer_dramatiq", REDIS[6].requirements, PEERS_LACK),
+    System("taskiq", "peer_taskiq", TASKIQ, (*PEERS_LACK, "latency")),
+    System("dramatiq", "peer_dramatiq", DRAMATIQ, PEERS_LACK),
+    System("Celery", "peer_celery", CELERY, PEERS_LACK),
 )
 BROKERS = ("Redis", "RabbitMQ")
 PATIENCE = 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import cast
 
@@ -18,26 +19,34 @@ from app.infrastructure.queue.settings import AppRole, QueueSettings
 from app.infrastructure.queue.worker import Worker
 from app.infrastructure.redis.module import module as redis_module
 from app.infrastructure.redis.settings import RedisSettings
+from dishka import AsyncContainer
 from pydantic import SecretStr
 
 from benchmarks.queue_sides.common import Asked, Handle, main
 
-_handle: list[Handle] = []
+HANDLE: list[Handle] = []
+"""What the measurement wants to be called, last."""
 
 
 @job("measured")
 async def measured(value: float) -> None:
     """Do what the measurement wants."""
-    _handle[-1](value)
+    HANDLE[-1](value)
 
 
 class Plinth:
     """See `Side`."""
 
+    modules: tuple[Module, ...] = (
+        Module(name="probe", summary="measured", requires=("queue",), contributes=(measured,)),
+    )
+    """Beside Redis and the queue."""
+
     def __init__(self, asked: Asked) -> None:
         """Prepare."""
         self._stack = AsyncExitStack()
         self._asked = asked
+        self.container: AsyncContainer
         self._jobs: JobQueue
 
     async def start(self, concurrency: int = 10) -> Worker:
@@ -56,14 +65,14 @@ class Plinth:
         if self._asked.broker:
             broker = SecretStr(self._asked.broker)
             settings[RabbitmqSettings] = RabbitmqSettings(rabbitmq_url=broker)
-        probe = Module(
-            name="probe", summary="measured", requires=("queue",), contributes=(measured,)
-        )
-        registry, bundle = Registry((redis_module, queue_module, probe)), SettingsBundle(settings)
-        container = build_container(registry, bundle)
-        await self._stack.enter_async_context(Lifecycle(registry, bundle, container))
-        self._jobs = await container.get(JobQueue)
-        return await container.get(Worker)
+        more = (kind for module in self.modules for kind in module.settings_classes)
+        settings |= {kind: kind() for kind in more}
+        registry = Registry((redis_module, queue_module, *self.modules))
+        bundle = SettingsBundle(settings)
+        self.container = build_container(registry, bundle)
+        await self._stack.enter_async_context(Lifecycle(registry, bundle, self.container))
+        self._jobs = await self.container.get(JobQueue)
+        return await self.container.get(Worker)
 
     async def publish(self, value: float) -> object:
         """See `Side.publish`."""
@@ -76,7 +85,7 @@ class Plinth:
 
     async def work(self, concurrency: int, handle: Handle) -> None:
         """See `Side.work`."""
-        _handle.append(handle)
+        HANDLE.append(handle)
         worker = await self.start(concurrency)
         await worker.start()
 
@@ -89,13 +98,17 @@ class Plinth:
         await self._stack.aclose()
 
 
-async def make(asked: Asked) -> Plinth:
-    """Return it, started."""
-    configure_logging()
-    side = Plinth(asked)
-    await side.start()
-    return side
+def maker(kind: type[Plinth]) -> Callable[[Asked], Awaitable[Plinth]]:
+    """Return what makes one of a kind, started."""
+
+    async def make(asked: Asked) -> Plinth:
+        configure_logging()
+        side = kind(asked)
+        await side.start()
+        return side
+
+    return make
 
 
 if __name__ == "__main__":
-    main(make)
+    main(maker(Plinth))

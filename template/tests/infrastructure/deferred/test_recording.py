@@ -163,6 +163,7 @@ def test_what_the_worker_reads_is_what_was_written(write: Record) -> None:
         (lambda run: run(EmailService).to(ADA, 1), "too many positional arguments"),
         (lambda run: run(EmailService).to(adress=ADA), "'adress'|'address'"),
         (lambda run: run(EmailService).to(7), "EmailService.to.*argument 'address'.*string"),
+        (lambda run: run(EmailService).to("\ud800"), "argument 'address'"),
         (lambda run: run(Ledger).add("1"), "argument 'number'.*integer"),
         (lambda run: run(Ledger).add(*[True]), "argument 'number'.*integer"),
         (lambda run: run(Ledger).numbers((1, 2)), "argument 'values'.*list"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from app.core.errors import ConfigurationError
@@ -41,12 +42,17 @@ class Deferrable:
 
     def options(self, last: Method) -> JobOptions:
         """Return the defaults of a chain that ends with a method."""
-        declared: OptionChanges = {**declared_on(self.provider).options, **last.declared.options}
-        return JobOptions().changed(declared)
+        return _defaults(self.provider, last)
 
     def queues(self) -> frozenset[str]:
         """Return the queues its calls are in by default."""
         return frozenset(self.options(method).queue for method in self.methods)
+
+
+@cache
+def _defaults(provider: type, last: Method) -> JobOptions:
+    declared: OptionChanges = {**declared_on(provider).options, **last.declared.options}
+    return JobOptions().changed(declared)
 
 
 class Catalog:
