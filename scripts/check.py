@@ -109,7 +109,10 @@ CHECKS = (
         # Where these make a difference.
         commands=[
             pytest(
-                *(f"tests/infrastructure/{part}" for part in ("database", "redis", "queue")),
+                *(
+                    f"tests/infrastructure/{part}"
+                    for part in ("database", "redis", "queue", "outbox")
+                ),
                 "tests/modules",
                 # They bring their servers along.
                 "--ignore=tests/infrastructure/queue/test_faults.py",

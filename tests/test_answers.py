@@ -54,6 +54,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"infrastructure": ["redis"], "features": ["users"]}, "choose database too, or leave users"),
     ({"infrastructure": [], "queue_engines": ["bullmq"]}, "choose redis too, or no engine"),
     ({"queue_engines": [], "background": ["deferred"]}, "choose an engine for the queue too"),
+    ({"infrastructure": ["redis"], "background": ["deferred", "outbox"]}, "choose database too"),
+    ({"background": ["outbox"]}, "choose deferred too"),
     ({"preset": "minimal", "features": ["users"]}, "choose database too, or leave users out"),
     ({"deployment": ["kubernetes"]}, "choose docker too, or leave kubernetes out"),
     ({"deployment": ["heroku"]}, "'heroku' is not in ['docker', 'kubernetes']"),
@@ -184,7 +186,7 @@ def test_answers_file_may_be_called_otherwise(template: Template, tmp_path: Path
             {
                 "infrastructure": ["database", "redis"],
                 "queue_engines": ["bullmq"],
-                "background": ["deferred"],
+                "background": ["deferred", "outbox"],
                 "features": ["users"],
                 "deployment": ["docker"],
                 "ci": "github",
@@ -195,7 +197,7 @@ def test_answers_file_may_be_called_otherwise(template: Template, tmp_path: Path
             {
                 "infrastructure": ["database", "redis"],
                 "queue_engines": ["bullmq", "rabbitmq"],
-                "background": ["deferred"],
+                "background": ["deferred", "outbox"],
                 "features": ["users"],
                 "deployment": ["docker", "kubernetes"],
                 "ci": "github",

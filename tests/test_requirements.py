@@ -17,7 +17,12 @@ from tests.rendering import PARTS, ROOT
 
 PAYLOAD = ROOT / "template"
 REQUIREMENTS = ROOT / "includes/requirements"
-BUILDS_ON = {"users": ("database",), "queue": ("redis",), "deferred": ("queue",)}
+BUILDS_ON = {
+    "users": ("database",),
+    "queue": ("redis",),
+    "deferred": ("queue",),
+    "outbox": ("database", "queue"),
+}
 """Modules that declare `requires` on another: they may import what it brings."""
 NOT_IMPORTED = {
     "aiosqlite": "SQLAlchemy loads it by the URL",

@@ -21,7 +21,12 @@ from app.infrastructure.database.pagination import CursorPage, CursorParams, Pag
 from app.infrastructure.database.repository import Repository
 from app.infrastructure.database.retry import transaction_with_retry
 from app.infrastructure.database.seeds import Seed
-from app.infrastructure.database.session import after_commit, read_only, transaction
+from app.infrastructure.database.session import (
+    after_commit,
+    current_session,
+    read_only,
+    transaction,
+)
 
 __all__ = [
     "Base",
@@ -46,6 +51,7 @@ __all__ = [
     "at_least",
     "before",
     "contains",
+    "current_session",
     "equals",
     "one_of",
     "read_only",

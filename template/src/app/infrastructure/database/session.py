@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from loguru import logger
@@ -39,6 +41,26 @@ class RoutedSession(Session):
         return replica
 
 
+@dataclass(slots=True)
+class _Running:
+    """A unit of work. Tasks it has started may know of it for longer than it lasts."""
+
+    session: AsyncSession | None
+
+
+_running: ContextVar[_Running | None] = ContextVar("unit_of_work", default=None)
+
+
+def current_session() -> AsyncSession | None:
+    """Return the session of the unit of work that is running here, None outside of one.
+
+    For what belongs into the caller's transaction without being handed the session, such as an
+    outbox.
+    """
+    running = _running.get()
+    return running.session if running else None
+
+
 @asynccontextmanager
 async def unit_of_work(session: AsyncSession) -> AsyncIterator[AsyncSession]:
     """Commit when the block ends, roll back when it raises; then run what waits for the commit.
@@ -46,17 +68,24 @@ async def unit_of_work(session: AsyncSession) -> AsyncIterator[AsyncSession]:
     Raises:
         AppError: what the commit failed with, as the service's error where there is one.
     """
-    async with session:
-        try:
-            yield session
-        except BaseException:
-            await session.rollback()
-            raise
-        try:
-            await session.commit()
-        except Exception as error:  # noqa: BLE001 - translated or raised as it is
-            raise_translated(error)
-        callbacks: list[AfterCommit] = session.info.pop(_AFTER_COMMIT, [])
+    running = _Running(session)
+    token = _running.set(running)
+    try:
+        async with session:
+            try:
+                yield session
+            except BaseException:
+                await session.rollback()
+                raise
+            try:
+                await session.commit()
+            except Exception as error:  # noqa: BLE001 - translated or raised as it is
+                raise_translated(error)
+            callbacks: list[AfterCommit] = session.info.pop(_AFTER_COMMIT, [])
+    finally:
+        running.session = None
+        with suppress(ValueError):  # another task ends it than began it
+            _running.reset(token)
     for callback in callbacks:
         await _run(callback)
 

@@ -8,6 +8,7 @@ from app.core.discovery import Registry
 from app.core.errors import ConfigurationError
 from app.core.module import Module
 from app.infrastructure.deferred.catalog import Catalog, Deferrable
+from app.infrastructure.deferred.ports import OnceOnly
 from app.infrastructure.deferred.replay import OnBehalfOf, Replayer, handlers
 from app.infrastructure.deferred.settings import DeferredSettings
 from app.infrastructure.deferred.signing import Signer
@@ -27,7 +28,8 @@ def provide_signer(settings: DeferredSettings) -> Signer:
 
 def provide_replayer(registry: Registry, signer: Signer) -> Replayer:
     """Asks what the modules contribute."""
-    return Replayer(signer, registry.contributions(OnBehalfOf))
+    once = registry.contributions(OnceOnly)
+    return Replayer(signer, registry.contributions(OnBehalfOf), once[0] if once else None)
 
 
 provider = Provider(scope=Scope.APP)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, TypeVar, Unpack, cast
 
@@ -36,6 +36,9 @@ class CallOptions(CallDefaults, total=False):
     dedupe: str | Deduplication
     """While a call of this key waits or runs, no other is added: its handle is returned instead.
     Where one `run_later` records several calls, each gets a key of its own: `key`, `key#2`, …"""
+    idempotency: str
+    """The effect of the call and this key are committed together: a second call of the key, or a
+    second start of the job, returns the first result. Keys of several calls as for `dedupe`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ def as_changes(options: CallOptions, index: int = 0) -> OptionChanges:
         changes["delay"] = _until(changes.pop("eta"))
     if "dedupe" in options:
         changes["deduplication"] = _keyed(changes.pop("dedupe"), index)
+    changes.pop("idempotency", None)
     return cast("OptionChanges", changes)
 
 
@@ -103,6 +107,9 @@ def _until(eta: datetime) -> timedelta:
 
 def _keyed(dedupe: str | Deduplication, index: int) -> Deduplication:
     whole = Deduplication(key=dedupe) if isinstance(dedupe, str) else dedupe
-    if not index:
-        return whole
-    return Deduplication(key=f"{whole.key}#{index + 1}", window=whole.window)
+    return replace(whole, key=numbered(whole.key, index))
+
+
+def numbered(key: str, index: int) -> str:
+    """Return the key of one of several calls that were given one key."""
+    return f"{key}#{index + 1}" if index else key

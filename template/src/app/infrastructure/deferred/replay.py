@@ -19,6 +19,7 @@ from app.core.errors import ForbiddenError
 from app.infrastructure.deferred.calls import Call, Step, read_envelope
 from app.infrastructure.deferred.catalog import JOB_PREFIX, Catalog, Deferrable
 from app.infrastructure.deferred.errors import InvalidCallError
+from app.infrastructure.deferred.ports import IDEMPOTENCY, OnceOnly
 from app.infrastructure.deferred.signing import Signer
 from app.infrastructure.logger import LogContext, current_context, in_context
 from app.infrastructure.queue import Job, JobContext, JobHandler, JobOptions, RejectJobError
@@ -41,10 +42,13 @@ class OnBehalfOf:
 class Replayer:
     """Makes recorded calls."""
 
-    def __init__(self, signer: Signer, checks: Iterable[OnBehalfOf]) -> None:
-        """Believe what the signer accepts, and ask the checks."""
+    def __init__(
+        self, signer: Signer, checks: Iterable[OnBehalfOf], once: OnceOnly | None = None
+    ) -> None:
+        """Believe what the signer accepts, and ask the checks; `once` keeps keys and results."""
         self._signer = signer
         self._checks = tuple(checks)
+        self._once = once
 
     async def replay(self, target: Deferrable, job: Job, scope: AsyncContainer) -> Any:
         """Make the call of a job, and return its result as JSON knows values.
@@ -54,10 +58,20 @@ class Replayer:
         """
         call = self._read(target, job)
         await self._ask(call, scope)
-        value: Any = await scope.get(target.provider)
-        for step in call.steps:
-            value = await _make(step, value, is_last=step is call.steps[-1])
-        return _as_json(call, value)
+
+        async def make() -> Any:
+            value: Any = await scope.get(target.provider)
+            for step in call.steps:
+                value = await _make(step, value, is_last=step is call.steps[-1])
+            return _as_json(call, value)
+
+        key = job.headers.get(IDEMPOTENCY)
+        if not key:
+            return await make()
+        if self._once is None:
+            message = f"{call.path} has an idempotency key, and no module here keeps those"
+            raise RejectJobError(message)
+        return await self._once.run(scope, key, make)
 
     def _read(self, target: Deferrable, job: Job) -> Call:
         """Return the call, every name and argument of it checked before anything is run."""

@@ -12,12 +12,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from app.infrastructure.deferred.errors import InvalidCallError
+from app.infrastructure.deferred.ports import IDEMPOTENCY
 from app.infrastructure.queue import Job
 from app.infrastructure.queue.headers import LOCALE, ROLE, TENANT, TRACEPARENT, USER
 
 SIGNATURE = "deferred-signature"
 SIGNED_AT = "deferred-signed-at"
-COVERED = (SIGNED_AT, TRACEPARENT, USER, ROLE, TENANT, LOCALE)
+COVERED = (SIGNED_AT, TRACEPARENT, USER, ROLE, TENANT, LOCALE, IDEMPOTENCY)
 """Headers that are signed too."""
 
 

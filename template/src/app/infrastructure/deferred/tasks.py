@@ -7,10 +7,15 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Unpack, overload
 
+from dishka import AsyncContainer
+
+from app.core.discovery import Registry
 from app.core.ids import new_id
 from app.infrastructure.deferred.calls import Call
 from app.infrastructure.deferred.catalog import JOB_PREFIX, Catalog
-from app.infrastructure.deferred.options import CallOptions, as_changes
+from app.infrastructure.deferred.errors import InvalidCallError
+from app.infrastructure.deferred.options import CallOptions, as_changes, numbered
+from app.infrastructure.deferred.ports import IDEMPOTENCY, Detour, OnceOnly
 from app.infrastructure.deferred.recorder import Recorder
 from app.infrastructure.deferred.signing import Signer
 from app.infrastructure.queue import Job, JobHandle, JobQueue
@@ -63,39 +68,60 @@ class DeferredJobs(Sequence[JobHandle[Any]]):
 class Dispatcher(Protocol):
     """Sends recorded calls on their way."""
 
-    async def dispatch(self, calls: Sequence[Call], options: CallOptions) -> DeferredJobs:
+    async def dispatch(
+        self, calls: Sequence[Call], options: CallOptions, *, immediate: bool
+    ) -> DeferredJobs:
         """Send all of them, or none.
 
         Args:
             calls: one job each.
             options: of all of them; a call's own count more.
+            immediate: now, whatever becomes of the caller's transaction.
         """
         ...
 
 
 class QueueDispatcher:
-    """Publishes calls as jobs, in one round trip."""
+    """Publishes calls as jobs, in one round trip, or hands them to whoever takes them there."""
 
-    def __init__(self, jobs: JobQueue, signer: Signer) -> None:
-        """Publish to `jobs`, signed."""
+    def __init__(
+        self, jobs: JobQueue, signer: Signer, registry: Registry, container: AsyncContainer
+    ) -> None:
+        """Publish to `jobs`, signed, unless a module of the registry takes them."""
         self._jobs = jobs
         self._signer = signer
+        self._container = container
+        self._detours = registry.contributions(Detour)
+        self._once = bool(registry.contributions(OnceOnly))
 
-    async def dispatch(self, calls: Sequence[Call], options: CallOptions) -> DeferredJobs:
+    async def dispatch(
+        self, calls: Sequence[Call], options: CallOptions, *, immediate: bool
+    ) -> DeferredJobs:
         """See `Dispatcher`.
 
         Raises:
+            InvalidCallError: an option needs a module that is not there.
             InvalidJobError: an option can't be had, or a call is larger than a job may be.
             QueueUnavailableError: the broker did not answer in time.
         """
         jobs = [self.prepare(call, options, index) for index, call in enumerate(calls)]
-        published = await self._jobs.publish_many(jobs)
+        if immediate or not await self._detoured(jobs):
+            published = await self._jobs.publish_many(jobs)
+            ids = [handle.id for handle in published]
+        else:
+            ids = [job.id for job in jobs]
         return DeferredJobs(
             [
-                JobHandle(self._jobs.engine, handle.queue, handle.id, call.steps[-1].method.result)
-                for handle, call in zip(published, calls, strict=True)
+                JobHandle(self._jobs.engine, job.queue, job_id, call.steps[-1].method.result)
+                for job, job_id, call in zip(jobs, ids, calls, strict=True)
             ]
         )
+
+    async def _detoured(self, jobs: Sequence[Job]) -> bool:
+        for detour in self._detours:
+            if await detour.take(self._container, jobs):
+                return True
+        return False
 
     def prepare(self, call: Call, options: CallOptions, index: int = 0) -> Job:
         """Return the job of a call.
@@ -106,15 +132,21 @@ class QueueDispatcher:
             index: which of them it is, from 0.
 
         Raises:
-            InvalidJobError: as `dispatch`.
+            InvalidCallError, InvalidJobError: as `dispatch`.
         """
-        changes = as_changes({**options, **call.options}, index)
+        chosen: CallOptions = {**options, **call.options}
+        headers = {}
+        if key := chosen.get("idempotency"):
+            if not self._once:
+                message = "`idempotency` needs a module that keeps the keys, such as the outbox"
+                raise InvalidCallError(message)
+            headers[IDEMPOTENCY] = numbered(key, index)
         job = Job(
             id=new_id().hex,
             name=JOB_PREFIX + call.target.wire_name,
             body=checked_body(call.envelope()),
-            options=call.target.options(call.steps[-1].method).changed(changes),
-            headers=caller_headers(),
+            options=call.target.options(call.steps[-1].method).changed(as_changes(chosen, index)),
+            headers=caller_headers(headers),
         )
         return self._signer.sign(job)
 
@@ -127,7 +159,9 @@ class Tasks:
         self._catalog = catalog
         self._dispatcher = dispatcher
 
-    async def run_later(self, record: Record, **options: Unpack[CallOptions]) -> DeferredJobs:
+    async def run_later(
+        self, record: Record, *, immediate: bool = False, **options: Unpack[CallOptions]
+    ) -> DeferredJobs:
         """Record calls and have them made in a worker.
 
             jobs = await tasks.run_later(lambda run: [
@@ -135,10 +169,13 @@ class Tasks:
                 run(EmailService).to("ada@example.com").template("renamed").send({"id": 7}),
             ])
 
-        Each chain is one job; all of them leave in one round trip, all or none.
+        Each chain is one job; all of them leave in one round trip, all or none. Inside a unit of
+        work, and where there is an outbox, they leave when it is committed, and not at all when it
+        is rolled back.
 
         Args:
             record: is given a `Recorder` and calls what is to be called; may be async.
+            immediate: now, whatever becomes of the unit of work.
             options: see `CallOptions`, for all chains; `run(EmailService, delay=…)` for one.
 
         Returns:
@@ -150,7 +187,8 @@ class Tasks:
             QueueUnavailableError: the broker did not answer in time. Some brokers may have taken
                 the jobs nevertheless.
         """
-        return await self._dispatcher.dispatch(await recorded(self._catalog, record), options)
+        calls = await recorded(self._catalog, record)
+        return await self._dispatcher.dispatch(calls, options, immediate=immediate)
 
 
 async def recorded(catalog: Catalog, record: Record) -> list[Call]:

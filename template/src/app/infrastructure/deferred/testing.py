@@ -57,8 +57,11 @@ class RecordedCalls:
         record(recorder)
         return recorder.finish()
 
-    async def dispatch(self, calls: Sequence[Call], options: CallOptions) -> DeferredJobs:
+    async def dispatch(
+        self, calls: Sequence[Call], options: CallOptions, *, immediate: bool = False
+    ) -> DeferredJobs:
         """See `Dispatcher`: keep them, each with its options."""
+        del immediate
         self.calls += [replace(call, options={**options, **call.options}) for call in calls]
         records = [
             JobRecord(id=f"recorded-{number}", queue="", state=JobState.WAITING, attempts=1)
@@ -78,8 +81,11 @@ class InlineDispatcher:
         self._replayer = replayer
         self._real = real
 
-    async def dispatch(self, calls: Sequence[Call], options: CallOptions) -> DeferredJobs:
+    async def dispatch(
+        self, calls: Sequence[Call], options: CallOptions, *, immediate: bool = False
+    ) -> DeferredJobs:
         """See `Dispatcher`: make them."""
+        del immediate
         handles = []
         for index, call in enumerate(calls):
             job = self._real.prepare(call, options, index)
