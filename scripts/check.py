@@ -34,6 +34,8 @@ SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[str]]] = {
 """What starts each, or installs it."""
 PATIENCE = 10.0
 """Seconds. An embedded server ends by itself a moment after its last user."""
+WITH_SERVERS = ("database", "redis", "queue", "outbox")
+"""Parts of the infrastructure for which it matters which server is behind them."""
 SUMMARY = re.compile(r"=+ (.*\bin [\d.]+s.*) =+$")
 """Pytest's closing line."""
 

@@ -27,7 +27,7 @@ WORDS = {
     "queue_engines.bullmq": r"bullmq",
     "queue_engines.rabbitmq": r"rabbitmq|aiormq|amqp",
     "background.deferred": r"run_later|app deferred|infrastructure[./]deferred|deferred_",
-    "background.outbox": r"app outbox|app relay|infrastructure[./]outbox|(outbox|inbox)_|versions/outbox",
+    "background.outbox": r"app (outbox|relay)|[./]outbox\b|(outbox|inbox)_",
     "features.users": r"(modules|docs|versions|/)[./]users\b|argon2|pwdlib|email-validator",
     "deployment.docker": r"docker|compose",
     "deployment.kubernetes": r"kubernetes|kubectl",

@@ -55,7 +55,7 @@ async def test_a_kill_around_the_commit_loses_nothing(
     )
     try:
         async with asyncio.timeout(PATIENCE):
-            while len(await scalars(test_database, NAMES)) < 2 * len(committed):
+            while len(await scalars(test_database, NAMES)) < 2 * len(committed):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
     finally:
         worker.terminate()
