@@ -144,7 +144,7 @@ def main() -> int:
     """Run the drills; return the exit code."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--engine", choices=ENGINES, help="one engine only")
-    parser.add_argument("--jobs", type=int, default=10_000, help="jobs a drill (default: 10000)")
+    parser.add_argument("--jobs", type=int, default=40_000, help="jobs a drill (default: 40000)")
     parser.add_argument("--kills", type=int, default=100, help="kills a drill (default: 100)")
     chosen = parser.parse_args()
     steps, balances = Steps(), dict[str, Balance]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -93,9 +94,28 @@ def modules_of(row: Row) -> Row:
     return {n: v for n, v in row.items() if n.partition(".")[0] in CODE}
 
 
-def first_with_its_code(index: int) -> bool:
-    rows = [modules_of(row) for row in matrix().rows]
-    return rows.index(rows[index]) == index
+def missing_together(row: Row) -> set[tuple[str, str]]:
+    """Return each two choices of code that a row is without."""
+    return set(combinations(sorted(n for n, v in modules_of(row).items() if v is False), 2))
+
+
+@cache
+def rows_to_test() -> frozenset[int]:
+    """Return few rows in which every two choices are missing together.
+
+    Where one is missing is what `test_removal.py` looks at, as well as where all of them are.
+    """
+    rows = {
+        index: missing_together(row)
+        for index, row in enumerate(matrix().rows)
+        if any(modules_of(row).values())
+    }
+    left, chosen = set().union(*rows.values()), set[int]()
+    while left:
+        best = max(rows, key=lambda index: len(rows[index] & left))
+        chosen.add(best)
+        left -= rows[best]
+    return frozenset(chosen)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -104,7 +124,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         rows = [
             pytest.param(index, id=named(row), marks=pytest.mark.xdist_group(f"row-{index}"))
             for index, row in enumerate(matrix().rows)
-            if first_with_its_code(index) or metafunc.function not in ONCE_PER_CODE
+            if metafunc.function is not test_its_own_tests_pass or index in rows_to_test()
         ]
         metafunc.parametrize("index", rows)
 
@@ -163,12 +183,8 @@ def test_its_own_tests_pass(service: Service) -> None:
     service.python("-m", *BRIEF_TESTS, **FEW_EXAMPLES)
 
 
-ONCE_PER_CODE = {test_its_own_tests_pass}
-"""What takes long and looks at nothing but the code."""
-
-
 def test_rows_with_the_same_modules_have_the_same_code(template: Template) -> None:
-    """So running its tests once speaks for all of them."""
+    """So running its tests once speaks for all of them, whatever its project files."""
     codes: dict[str, set[str]] = {}
     for index, row in enumerate(matrix().rows):
         code = template.service(answers_of(index)).code()
