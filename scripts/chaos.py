@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from scripts import processes, servers
@@ -33,6 +34,8 @@ WORKERS, CONCURRENCY = 4, 10
 JOB_SECONDS = 0.05
 PAUSES = (0.3, 0.9)
 """Seconds between two kills."""
+START_SECONDS = 4.0
+"""A worker has begun to do jobs by then, also where another one starts beside it."""
 PATIENCE = 60.0
 """Seconds after the last kill within which everything has to be done."""
 PUBLISH = """
@@ -56,6 +59,10 @@ async def main(number):
 
 asyncio.run(main(int(sys.argv[1])))
 """
+
+
+Drill = Callable[[Mapping[str, str], int, int], "Balance"]
+"""Gets the environment of a worker, and the numbers of jobs and of kills."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +120,20 @@ def _worker(env: Mapping[str, str]) -> subprocess.Popen[bytes]:
     return processes.start([VENV / "bin/python", PROGRAM], cwd=PAYLOAD, env=env)
 
 
-def drill(how: signal.Signals, env: Mapping[str, str], jobs: int, kills: int) -> Balance:
+def _publish(env: Mapping[str, str], jobs: int) -> None:
+    argv = [str(VENV / "bin/python"), "-c", PUBLISH, str(jobs), str(JOB_SECONDS)]
+    code, _ = processes.run(argv, cwd=PAYLOAD, env=env)
+    if code != 0:
+        message = "publishing failed"
+        raise CommandError(message)
+
+
+def at_random(how: signal.Signals, env: Mapping[str, str], jobs: int, kills: int) -> Balance:
     """Publish jobs, and end a random worker again and again while they are done."""
     ledger = Ledger(Path(env["LEDGER"]))
     rng = random.Random(1)  # noqa: S311 - the same each time
-    argv = [str(VENV / "bin/python"), "-c", PUBLISH, str(jobs), str(JOB_SECONDS)]
     with _workers(env) as running:
-        code, _ = processes.run(argv, cwd=PAYLOAD, env=env)
-        if code != 0:
-            message = "publishing failed"
-            raise CommandError(message)
+        _publish(env, jobs)
         for number in range(kills):
             time.sleep(rng.uniform(*PAUSES))
             place = rng.randrange(WORKERS)
@@ -132,10 +143,39 @@ def drill(how: signal.Signals, env: Mapping[str, str], jobs: int, kills: int) ->
             running[place] = _worker(env)
             if number % 10 == 9:  # noqa: PLR2004 - a line now and then
                 say(f"  {number + 1} of {kills}, {len(ledger.count('effect'))} jobs done")
-        last = time.monotonic()
-        while len(ledger.count("effect")) < jobs and time.monotonic() - last < PATIENCE:
-            time.sleep(0.2)
-        took = time.monotonic() - last
+        return _drained(ledger, jobs, kills)
+
+
+def while_starting(env: Mapping[str, str], jobs: int, kills: int) -> Balance:
+    """End workers, a pair at a time, a little later in their start and first jobs each time.
+
+    Raises:
+        CommandError: one did not end as it should: in order, or by the signal itself before it
+            could listen to it.
+    """
+    ledger = Ledger(Path(env["LEDGER"]))
+    _publish(env, jobs)
+    for number in range(0, kills, 2):
+        pair = [_worker(env), _worker(env)]
+        for place, process in enumerate(pair):
+            time.sleep(START_SECONDS / kills * (number if place == 0 else 1))
+            process.send_signal(signal.SIGTERM)
+        for process in pair:
+            if process.wait(PATIENCE) not in {0, -signal.SIGTERM}:
+                message = f"a worker ended with {process.returncode}"
+                raise CommandError(message)
+        if number % 10 == 8:  # noqa: PLR2004 - a line now and then
+            say(f"  {number + 2} of {kills}, {len(ledger.count('effect'))} jobs done")
+    with _workers(env):
+        return _drained(ledger, jobs, kills)
+
+
+def _drained(ledger: Ledger, jobs: int, kills: int) -> Balance:
+    """Wait until all jobs are done, or for long enough."""
+    last = time.monotonic()
+    while len(ledger.count("effect")) < jobs and time.monotonic() - last < PATIENCE:
+        time.sleep(0.2)
+    took = time.monotonic() - last
     effects, starts = ledger.count("effect"), ledger.count("start")
     return Balance(jobs, starts.total(), len(effects), effects.total(), kills, took)
 
@@ -144,7 +184,7 @@ def main() -> int:
     """Run the drills; return the exit code."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--engine", choices=ENGINES, help="one engine only")
-    parser.add_argument("--jobs", type=int, default=40_000, help="jobs a drill (default: 40000)")
+    parser.add_argument("--jobs", type=int, default=20_000, help="jobs a drill (default: 20000)")
     parser.add_argument("--kills", type=int, default=100, help="kills a drill (default: 100)")
     chosen = parser.parse_args()
     steps, balances = Steps(), dict[str, Balance]()
@@ -159,10 +199,15 @@ def main() -> int:
                     broker = ""
                     if engine == "rabbitmq":
                         broker = own.enter_context(servers.rabbitmq(folder / "rabbitmq"))
-                    for how in (signal.SIGKILL, signal.SIGTERM):
-                        title = f"{engine}: {how.name} of a random worker"
+                    drills: dict[str, Drill] = {
+                        "SIGKILL of a random worker": partial(at_random, signal.SIGKILL),
+                        "SIGTERM of a random worker": partial(at_random, signal.SIGTERM),
+                        "SIGTERM at every moment of a start": while_starting,
+                    }
+                    for number, (name, drill) in enumerate(drills.items()):
+                        title = f"{engine}: {name}"
                         env = {
-                            "APP_NAME": f"chaos-{how.name.lower()}",
+                            "APP_NAME": f"chaos-{number}",
                             "APP_ROLE": "worker",
                             "APP_ENV_FILE": "",
                             "LOG_LEVEL": "ERROR",
@@ -172,11 +217,11 @@ def main() -> int:
                             "QUEUE_LOCK": "3",
                             "WORKER_CONCURRENCY": str(CONCURRENCY),
                             "WORKER_GRACE": "10",
-                            "LEDGER": str(folder / f"ledger-{engine}-{how.name}"),
+                            "LEDGER": str(folder / f"ledger-{engine}-{number}"),
                             "PYTHONPATH": f"{PAYLOAD / 'src'}{os.pathsep}{PAYLOAD}",
                         }
                         with contextlib.suppress(CommandError), steps.step(title) as outcome:
-                            balances[title] = drill(how, env, chosen.jobs, chosen.kills)
+                            balances[title] = drill(env, chosen.jobs, chosen.kills)
                             outcome.note = str(balances[title])
     except CommandError:
         return 1  # its step has said it

@@ -21,6 +21,7 @@ from app.infrastructure.redis.module import module as redis_module
 from app.infrastructure.redis.settings import RedisSettings
 from dishka import AsyncContainer
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from benchmarks.queue_sides.common import Asked, Handle, main
 
@@ -73,6 +74,10 @@ class Plinth:
         await self._stack.enter_async_context(Lifecycle(registry, bundle, self.container))
         self._jobs = await self.container.get(JobQueue)
         return await self.container.get(Worker)
+
+    def redis(self) -> Redis:
+        """Return a client of the Redis it uses, to look at it."""
+        return Redis(port=self._asked.port)
 
     async def publish(self, value: float) -> object:
         """See `Side.publish`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,9 +43,10 @@ async def test_a_kill_around_the_commit_loses_nothing(
         "LOG_LEVEL": "WARNING",
         **engine_environment,
     }
-    await asyncio.to_thread(
-        subprocess.run, [sys.executable, PROGRAM, "crash", str(KILLS)], env=env, check=True
+    crash = await asyncio.create_subprocess_exec(
+        sys.executable, str(PROGRAM), "crash", str(KILLS), env=env
     )
+    assert await crash.wait() == 0
     committed = [number for number in range(KILLS) if number % 3]
     assert await scalars(test_database, NAMES) == sorted(f"row-{n}" for n in committed)
 

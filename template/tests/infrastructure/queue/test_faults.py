@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from app.infrastructure.queue import (
 )
 from app.infrastructure.queue.testing import StartJobs
 from app.infrastructure.redis.embedded import binary
+from tests.infrastructure.queue.conftest import Ledger, Processes
 
 pytestmark = pytest.mark.slow
 PATIENCE = 60.0
@@ -154,6 +156,27 @@ async def test_work_goes_on_after_the_broker_was_killed(
             while not done >= set(published):  # noqa: ASYNC110 - two processes and a broker
                 await asyncio.sleep(0.05)
         assert len(published) > 140
+
+
+async def test_sigterm_ends_a_worker_whose_broker_is_frozen(
+    job_service: StartJobs, processes: Processes, ledger: Ledger, broker: Broker
+) -> None:
+    """Within its grace, whatever hangs; the job is begun again elsewhere."""
+    async with job_service(work=False) as publisher:
+        handle = await publisher.jobs.publish("work", 3.0, attempts=3)
+        async with processes(worker_grace=2.0) as process:
+            await ledger.until(partial(ledger.has_started, 1))
+            broker.freeze()
+            try:
+                process.send_signal(signal.SIGTERM)
+                began = time.monotonic()
+                await asyncio.to_thread(process.wait, PATIENCE)
+                assert time.monotonic() - began < 4.0
+            finally:
+                broker.thaw()
+        async with processes():
+            assert await handle.result(timeout=PATIENCE) == handle.id
+    assert ledger.count("effect")[handle.id] == 1
 
 
 async def test_a_worker_that_hears_nothing_is_not_healthy(

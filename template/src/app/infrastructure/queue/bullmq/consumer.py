@@ -67,6 +67,8 @@ class BullmqConsumer:
         self._parts = parts
         self._name = uuid4().hex
         self._taken: dict[str, Taken] = {}
+        self._working: set[str] = set()
+        """Those of them that have not ended."""
         self._closing = asyncio.Event()
         self._gone = asyncio.Event()
         self._seeker = asyncio.Lock()
@@ -88,6 +90,8 @@ class BullmqConsumer:
 
     def lost(self, job_id: str) -> None:
         """Stop a job whose lock is another worker's: what it does now is done twice."""
+        if job_id not in self._working:
+            return  # it has ended; Redis had let go of the lock, and its answer was on the way
         logger.error("Job {} lost its lock: another worker runs it, this one stops", job_id)
         if taken := self._taken.get(job_id):
             self._locks.let_go(job_id, taken.token)
@@ -181,9 +185,12 @@ class BullmqConsumer:
             if self._closing.is_set():
                 verdict: Verdict = GiveBack()
             else:
+                self._working.add(taken.id)
                 verdict = await self._run(taken)
+                self._working.discard(taken.id)
             return await self._settle(taken, verdict)
         finally:
+            self._working.discard(taken.id)
             if self._taken.get(taken.id) is taken:  # and not taken again by another place
                 del self._taken[taken.id]
             self._locks.let_go(taken.id, taken.token)
