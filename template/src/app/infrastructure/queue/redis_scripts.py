@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoScriptError
 
 from app.infrastructure.queue.errors import QueueUnavailableError
@@ -95,7 +95,15 @@ class Commands:
 
     async def load(self) -> None:
         """Let the server know all scripts."""
-        await self._run([("SCRIPT", "LOAD", script.source) for script in self._scripts])
+        if not isinstance(self._redis, RedisCluster):
+            await self._run([("SCRIPT", "LOAD", script.source) for script in self._scripts])
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                for script in self._scripts:
+                    await self._redis.script_load(script.source)  # on every node
+        except (*REDIS_ERRORS, TimeoutError) as error:
+            raise _unavailable(error) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -114,8 +122,7 @@ class Commands:
                 await self.load()
                 return await self._send(lines, then, transaction=transaction)
         except (*REDIS_ERRORS, TimeoutError) as error:
-            message = f"Redis does not do its work: {str(error) or type(error).__name__}"
-            raise QueueUnavailableError(message, headers={"Retry-After": "5"}) from error
+            raise _unavailable(error) from error
 
     async def _send(self, lines: Sequence[Line], then: Line, *, transaction: bool) -> list[Any]:
         fast = self._fast
@@ -139,3 +146,8 @@ class Commands:
                 pipe.execute_command(*line)
             answers: list[Any] = await pipe.execute(raise_on_error=False)
             return answers
+
+
+def _unavailable(error: Exception) -> QueueUnavailableError:
+    message = f"Redis does not do its work: {str(error) or type(error).__name__}"
+    return QueueUnavailableError(message, headers={"Retry-After": "5"})
