@@ -122,8 +122,8 @@ def interpreter(system: System) -> Path:
     return python
 
 
-def run(system: System, measure: Measure, where: Servers, round_: int) -> float:
-    """Measure once; return the number."""
+def run(system: System, measure: Measure, where: Servers, round_: int) -> float | None:
+    """Measure once; return the number, or None for a peer that came to no end."""
     asked = {
         "port": where.redis,
         "broker": where.broker,
@@ -143,15 +143,21 @@ def run(system: System, measure: Measure, where: Servers, round_: int) -> float:
         "APP_ENV_FILE": "",
         "LOG_LEVEL": "WARNING",
     }
-    done = subprocess.run(
-        [*program, json.dumps(asked)],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*program, json.dumps(asked)],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        if not system.requirements:
+            raise
+        print(f"{system.title}, {measure.title}: no end in {PATIENCE:g} s", file=sys.stderr)
+        return None
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         message = f"{system.title}, {measure.title}: {done.stderr}"
@@ -181,7 +187,8 @@ def measurements(
                         with servers.plain_redis(folder / system.module) as port:
                             where = Servers(port, url, node)
                             value = run(system, measure, where, round_)
-                        yield (broker, system.title, measure.title), value
+                        if value is not None:
+                            yield (broker, system.title, measure.title), value
 
 
 def _systems(broker: str) -> Sequence[System]:

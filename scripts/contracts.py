@@ -23,6 +23,7 @@ TESTS = Path("tests/infrastructure/queue")
 SUITES = {
     "test_contract.py": "What the port promises",
     "test_faults.py": "A broker that dies, hangs, refuses",
+    "test_cluster.py": "Redis Cluster",
     "test_processes.py": "Worker processes and signals",
     "test_admin.py": "Looking after jobs",
 }
