@@ -1,8 +1,8 @@
 """Few sets of answers that together hold every pair of choices.
 
 The parameters are the questions with choices in copier.yml; each choice of a multiselect is a
-parameter of its own, chosen or not. Which rows are legal is not written here: Copier is asked, with
-the template's own validators.
+parameter of its own, chosen or not. Which rows are legal is not written here: the template's own
+validators are asked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Pair = tuple[tuple[str, Value], tuple[str, Value]]
 
 ONCE_EACH = ("license", "preset")
 """Questions whose answer only changes a text, or the defaults of others: each value in some row."""
-TRIES = 24
+TRIES = 300
 """Completions tried before a pair counts as refused by the validators."""
 
 
