@@ -51,9 +51,8 @@ async def _sample(side: Any) -> dict[str, float]:
 
 
 async def _measure(asked: dict[str, Any]) -> dict[str, Any]:
-    # The payload is on the path of this process only.
-    from benchmarks.queue_sides.common import Asked  # noqa: PLC0415
-    from benchmarks.queue_sides.plinth import Plinth, maker  # noqa: PLC0415
+    from benchmarks.queue_sides.common import Asked  # noqa: PLC0415 - with the next line
+    from benchmarks.queue_sides.plinth import Plinth, maker  # noqa: PLC0415 - needs the payload
 
     jobs = asked.pop("jobs")
     side = await maker(Plinth)(Asked(**asked, what="memory", jobs=jobs, concurrency=100))

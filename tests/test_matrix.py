@@ -70,10 +70,9 @@ def matrix() -> Matrix:
     return found
 
 
+JINJA = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - not for a browser
 VALIDATORS = {
-    name: Environment(undefined=StrictUndefined, autoescape=False).from_string(
-        question["validator"]
-    )  # noqa: S701 - no HTML
+    name: JINJA.from_string(question["validator"])
     for name, question in questions().items()
     if "validator" in question
 }
