@@ -48,6 +48,7 @@ class Options(TypedDict, total=False):
     colour: Colour
 
 
+@deferrable()
 class Draft:
     """A letter that is being written. No provider: only what a chain leads to."""
 
@@ -91,6 +92,9 @@ class EmailService:
 
     def to(self, address: str) -> Draft:
         return Draft(address)
+
+    def ledger(self) -> Ledger:
+        return Ledger()
 
     def _connect(self) -> None:
         raise AssertionError
@@ -137,6 +141,9 @@ class Ledger:
 
     async def fail(self, words: str) -> None:
         raise ValueError(words)
+
+    async def visits(self) -> Visits:
+        raise AssertionError
 
     async def lies(self) -> int:
         return "no number"  # type: ignore[return-value]  # on purpose

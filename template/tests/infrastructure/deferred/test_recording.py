@@ -185,8 +185,9 @@ def test_what_the_worker_reads_is_what_was_written(write: Record) -> None:
         (lambda run: run(Ledger).callback(Thing()), "its parameter 'function' can't be"),
         # Chains
         (lambda run: run(EmailService).to(ADA).maybe().print(), "may return several things"),
+        (lambda run: run(EmailService).ledger().add(1), "returns Ledger, a class not marked"),
         (lambda run: run(EmailService).purge(datetime.now(UTC)).more(), "it returns None"),
-        (lambda run: run(EmailService).to(ADA).print().upper(), "returns str, which is no class"),
+        (lambda run: run(EmailService).to(ADA).print().upper(), "returns str, a class not marked"),
         (lambda run: run(Ledger).untyped, "nothing was recorded|begun, but no method"),
         (id, "nothing was recorded"),
         (lambda run: run(EmailService), "begun, but no method"),
@@ -229,14 +230,18 @@ def test_a_chain_is_not_continued_twice() -> None:
 def test_nothing_is_recorded_afterwards() -> None:
     kept: list[Recorder] = []
 
+    drafts: list[Draft] = []
+
     async def function(run: Recorder) -> None:
         kept.append(run)
-        await run(Ledger).add(1)
+        drafts.append(run(EmailService).to(ADA))
 
     record(function)
 
     with pytest.raises(InvalidCallError, match="the recording is over"):
         kept[0](Ledger)
+    with pytest.raises(InvalidCallError, match="the recording is over"):
+        drafts[0].print()
 
 
 def test_chains_are_bounded() -> None:

@@ -129,7 +129,7 @@ async def test_a_failure_says_what_happened_in_the_worker(start: Start) -> None:
 async def test_a_result_of_another_type_is_said_and_not_repeated(start: Start) -> None:
     async with start() as service:
         (job,) = await service.tasks.run_later(lambda run: run(Ledger).lies())
-        with pytest.raises(JobFailedError, match="is done, but what it returned") as caught:
+        with pytest.raises(JobFailedError, match="Expected `int`") as caught:
             await job.result(timeout=PATIENCE)
 
     assert caught.value.reason is DeadReason.REJECTED
@@ -168,6 +168,16 @@ async def test_a_key_keeps_equal_calls_out(start: Start) -> None:
 
     assert first[0].id != first[1].id
     assert [job.id for job in again] == [job.id for job in first]
+
+
+async def test_a_chain_s_own_key_is_that_key_wherever_it_stands(start: Start) -> None:
+    async with start(work=False) as service:
+        (first,) = await service.tasks.run_later(lambda run: run(Ledger, dedupe="k").add(1))
+        others = await service.tasks.run_later(
+            lambda run: [run(Ledger).add(2), run(Ledger, dedupe="k").add(1)]
+        )
+
+    assert others[1].id == first.id
 
 
 @pytest.mark.parametrize(
@@ -312,6 +322,13 @@ HOSTILE: list[Any] = [
         "calls": [
             {"method": "add", "arguments": {"number": 1}},
             {"method": "bit_length", "arguments": {}},
+        ],
+    },
+    {
+        "version": 1,
+        "calls": [
+            {"method": "visits", "arguments": {}},
+            {"method": "visit", "arguments": {}},
         ],
     },
     [],

@@ -75,6 +75,7 @@ async def test_calls_of_one_key_return_the_first_result(
         (await tasks.run_later(lambda run: run(Shop).sell("tea"), idempotency="order:1"))[0]
         for _ in range(20)
     ]
+    service = await tasks.run_later(lambda run: run(Shop).sell_once("cake"), idempotency="order:1")
     other = await tasks.run_later(
         lambda run: [run(Shop).sell("milk"), run(Shop).sell("milk")], idempotency="order:2"
     )
@@ -82,7 +83,8 @@ async def test_calls_of_one_key_return_the_first_result(
 
     assert {await job.result(timeout=5) for job in jobs} == {1}
     await other.results(timeout=5)
-    assert await scalars(database, NAMES) == ["milk", "milk", "tea"]
+    assert await service[0].result(timeout=5) == {"cake": 1}  # another method, another key
+    assert await scalars(database, NAMES) == ["cake", "milk", "milk", "tea"]
 
 
 @pytest.mark.usefixtures("real_commits")

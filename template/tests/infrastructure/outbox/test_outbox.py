@@ -131,6 +131,25 @@ async def test_a_savepoint_takes_its_calls_along(
     assert sorted(DONE) == ["first", "third"]
 
 
+async def test_what_is_rolled_back_by_hand_or_by_a_timeout_takes_its_calls_along(
+    container: AsyncContainer, database: Database
+) -> None:
+    outbox = await container.get(Outbox)
+    jobs = await prepare(container, "rolled back", "timed out", "kept")
+
+    async with database.unit_of_work() as session:
+        outbox.add(jobs[0])
+        await session.rollback()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), transaction(session):
+                outbox.add(jobs[1])
+                await asyncio.sleep(9)
+        outbox.add(jobs[2])
+    await until_done(container)
+
+    assert DONE == ["kept"]
+
+
 async def test_a_unit_of_work_is_over_after_its_commit(database: Database) -> None:
     """Also for tasks it has started, and for what is run after the commit."""
     seen: list[object] = []

@@ -40,6 +40,11 @@ class RoutedSession(Session):
             raise ReadOnlyError(ReadOnlyError.__doc__)
         return replica
 
+    def rollback(self) -> None:
+        """Undo everything, and forget what was to be run after the commit."""
+        super().rollback()
+        self.info.pop(_AFTER_COMMIT, None)
+
 
 @dataclass(slots=True)
 class _Running:
@@ -133,9 +138,11 @@ async def transaction(session: AsyncSession) -> AsyncIterator[AsyncSession]:
     try:
         async with session.begin_nested():
             yield session
-    except Exception as error:  # noqa: BLE001 - translated or raised as it is
+    except BaseException as error:
         del waiting[before:]
-        raise_translated(error)
+        if isinstance(error, Exception):
+            raise_translated(error)
+        raise
     finally:
         session.info[_SAVEPOINTS] -= 1
         if replica is not None:

@@ -23,7 +23,7 @@ from pydantic_core import PydanticSerializationError, SchemaError
 from typing_extensions import TypedDict
 
 from app.infrastructure.deferred.errors import InvalidCallError, UnknownMethodError
-from app.infrastructure.deferred.options import Declared, declared_on
+from app.infrastructure.deferred.options import DECLARED, Declared, declared_on
 from app.infrastructure.deferred.sameness import same
 
 EXACT = ConfigDict(strict=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
@@ -369,7 +369,7 @@ class _Adapter:
                 (received,) = self._adapter.validate_json(body)
             except (PydanticSerializationError, ValidationError, ValueError, RecursionError):
                 continue
-            if same(received, checked):
+            if received == checked or same(received, checked):
                 return body[1:-1], received
         return None
 
@@ -419,14 +419,14 @@ def _followed(method: Method) -> Followed:
     if annotation is Self:
         return Followed(method.owner)
     origin = typing.get_origin(annotation) or annotation
-    if isinstance(origin, type) and _is_own(origin, method.owner):
+    if isinstance(origin, type) and (origin is method.owner or DECLARED in vars(origin)):
         return Followed(origin)
     if origin in NOT_FOLLOWED:
         return Followed(None, NOT_FOLLOWED[origin])
     if isinstance(origin, TypeVar):
         return Followed(None, "leaves open what it returns")
     shown = origin.__name__ if isinstance(origin, type) else annotation
-    return Followed(None, f"returns {shown}, which is no class of this service")
+    return Followed(None, f"returns {shown}, a class not marked with @deferrable()")
 
 
 def _described(value: Any) -> str:

@@ -12,6 +12,8 @@ from app.infrastructure.queue import Backoff, Deduplication
 from app.infrastructure.queue.options import OptionChanges
 
 DECLARED = "__deferrable__"
+LONGEST_KEY = 190
+"""Characters of an idempotency key, so that a number still fits."""
 ItemT = TypeVar("ItemT", bound=Callable[..., Any])
 
 
@@ -35,10 +37,11 @@ class CallOptions(CallDefaults, total=False):
     """Not started before this moment; aware of its time zone."""
     dedupe: str | Deduplication
     """While a call of this key waits or runs, no other is added: its handle is returned instead.
-    Where one `run_later` records several calls, each gets a key of its own: `key`, `key#2`, …"""
+    (Not where the call goes through an outbox: then the handle knows no job.) A key said to
+    `run_later` is numbered where that records several calls: `key`, `key#2`, …"""
     idempotency: str
-    """The effect of the call and this key are committed together: a second call of the key, or a
-    second start of the job, returns the first result. Keys of several calls as for `dedupe`."""
+    """The effect of the call and this key are committed together: a second call of the method with
+    the key, or a second start of the job, returns the first result. Numbered as `dedupe` is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,9 @@ def deferrable(
 ) -> Callable[[ItemT], ItemT]:
     """Declare defaults for deferred calls of a class or a method: `@deferrable(attempts=5)`.
 
-    A method's defaults count more than its class's. In a chain those of its last method count.
-    This declares no class deferrable: a module lists it, as `Deferrable(EmailService)`.
+    A method's defaults count more than its class's. In a chain those of its last method count. A
+    class that is marked may be what a chain goes on with: `@deferrable()` on what `to(…)` returns.
+    What a chain begins with is listed by a module, as `Deferrable(EmailService)`.
 
     Args:
         aliases: former names of a method, which jobs in flight may still carry.
@@ -76,12 +80,8 @@ def declared_on(item: object) -> Declared:
     return found if isinstance(found, Declared) else Declared()
 
 
-def as_changes(options: CallOptions, index: int = 0) -> OptionChanges:
+def as_changes(options: CallOptions) -> OptionChanges:
     """Return options of a call as those of a job.
-
-    Args:
-        options: of the call.
-        index: which of the calls of one `run_later` it is, from 0.
 
     Raises:
         InvalidCallError: `eta` has no time zone, or stands beside `delay`.
@@ -93,9 +93,36 @@ def as_changes(options: CallOptions, index: int = 0) -> OptionChanges:
             raise InvalidCallError(message)
         changes["delay"] = _until(changes.pop("eta"))
     if "dedupe" in options:
-        changes["deduplication"] = _keyed(changes.pop("dedupe"), index)
+        key = changes.pop("dedupe")
+        changes["deduplication"] = Deduplication(key=key) if isinstance(key, str) else key
     changes.pop("idempotency", None)
     return cast("OptionChanges", changes)
+
+
+def keyed(options: CallOptions, index: int) -> CallOptions:
+    """Return options with the keys of one of several calls that share them.
+
+    Args:
+        options: as they were said.
+        index: which of the calls it is, from 0.
+
+    Raises:
+        InvalidCallError: an idempotency key that is empty or too long.
+    """
+    found = options.copy()
+    if (key := options.get("idempotency")) is not None:
+        if not 0 < len(key) <= LONGEST_KEY:
+            message = f"an idempotency key has 1 to {LONGEST_KEY} characters"
+            raise InvalidCallError(message)
+        found["idempotency"] = _numbered(key, index)
+    if (dedupe := options.get("dedupe")) is not None:
+        whole = Deduplication(key=dedupe) if isinstance(dedupe, str) else dedupe
+        found["dedupe"] = replace(whole, key=_numbered(whole.key, index))
+    return found
+
+
+def _numbered(key: str, index: int) -> str:
+    return f"{key}#{index + 1}" if index else key
 
 
 def _until(eta: datetime) -> timedelta:
@@ -103,13 +130,3 @@ def _until(eta: datetime) -> timedelta:
         message = f"`eta` needs a time zone: {eta!r} has none"
         raise InvalidCallError(message)
     return max(eta - datetime.now(UTC), timedelta())
-
-
-def _keyed(dedupe: str | Deduplication, index: int) -> Deduplication:
-    whole = Deduplication(key=dedupe) if isinstance(dedupe, str) else dedupe
-    return replace(whole, key=numbered(whole.key, index))
-
-
-def numbered(key: str, index: int) -> str:
-    """Return the key of one of several calls that were given one key."""
-    return f"{key}#{index + 1}" if index else key

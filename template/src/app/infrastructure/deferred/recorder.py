@@ -81,6 +81,14 @@ class Recorder:
         calls.append(call := Call(target, options))
         return call
 
+    def check_open(self) -> None:
+        """Refuse what comes after the end.
+
+        Raises:
+            InvalidCallError: the recording is over.
+        """
+        self._open()
+
     def _begin(self, target: Deferrable, options: CallOptions) -> _Recorded:
         return _Recorded(_Place(self, self.begin(target, options), 0, target.provider))
 
@@ -116,6 +124,7 @@ class _Place:
 
     def add(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Recorded:
         """Record a call."""
+        self.recorder.check_open()
         call = self.call
         if len(call.steps) != self.position:
             if self.position:

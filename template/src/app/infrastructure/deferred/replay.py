@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from dishka import AsyncContainer
 from loguru import logger
@@ -50,8 +50,8 @@ class Replayer:
         self._checks = tuple(checks)
         self._once = once
 
-    async def replay(self, target: Deferrable, job: Job, scope: AsyncContainer) -> Any:
-        """Make the call of a job, and return its result as JSON knows values.
+    async def replay(self, target: Deferrable, job: Job, scope: AsyncContainer) -> Outcome:
+        """Make the call of a job, and return what came of it.
 
         Raises:
             RejectJobError: the call can't be made, by this version of the service or at all.
@@ -59,19 +59,17 @@ class Replayer:
         call = self._read(target, job)
         await self._ask(call, scope)
 
-        async def make() -> Any:
-            value: Any = await scope.get(target.provider)
-            for step in call.steps:
-                value = await _make(step, value, is_last=step is call.steps[-1])
-            return _as_json(call, value)
-
         key = job.headers.get(IDEMPOTENCY)
         if not key:
-            return await make()
+            return Outcome(await _made(call, scope), call.steps[-1].method.result)
         if self._once is None:
             message = f"{call.path} has an idempotency key, and no module here keeps those"
             raise RejectJobError(message)
-        return await self._once.run(scope, key, make)
+
+        async def make() -> Any:
+            return _as_json(call, await _made(call, scope))
+
+        return Outcome(await self._once.run(scope, f"{call.path}:{key}", make), ANYTHING)
 
     def _read(self, target: Deferrable, job: Job) -> Call:
         """Return the call, every name and argument of it checked before anything is run."""
@@ -92,6 +90,16 @@ class Replayer:
             raise RejectJobError(text) from error
 
 
+async def _made(call: Call, scope: AsyncContainer) -> Any:
+    value: Any = await scope.get(call.target.provider)
+    for step in call.steps:
+        if step is not call.steps[0] and not isinstance(value, step.method.owner):
+            message = f"{step.method.title} is to be called on a {type(value).__name__}"
+            raise RejectJobError(message)
+        value = await _make(step, value, is_last=step is call.steps[-1])
+    return value
+
+
 async def _make(step: Step, target: object, *, is_last: bool) -> Any:
     method = step.method
     if is_last and not method.is_async:
@@ -103,15 +111,41 @@ async def _make(step: Step, target: object, *, is_last: bool) -> Any:
 
 
 def _as_json(call: Call, value: Any) -> Any:
+    """Return a result as JSON knows values, to be kept with its key.
+
+    Raises:
+        RejectJobError: it is not what the method says; doing it again would not change that.
+    """
     adapter = call.steps[-1].method.result
     if adapter is None or value is None:
         return None
     try:
         return adapter.dump_python(value, mode="json", warnings="error")
-    except PydanticSerializationError as error:
-        # The work is done: doing it again would not change what it returns.
-        message = f"{call.path} is done, but what it returned is not what it says: {error}"
+    except (PydanticSerializationError, ValueError) as error:
+        message = f"{call.path} is undone, as what it returned can't be kept: {error}"
         raise RejectJobError(message) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call returned, and what writes that."""
+
+    value: Any
+    adapter: TypeAdapter[Any] | None
+
+
+class _OutcomeAdapter:
+    """Writes outcomes, after the scope of the job has closed: what was done is committed then."""
+
+    def dump_json(self, outcome: Outcome, **options: Any) -> bytes:
+        """Return it as JSON; null, where JSON can't hold such values."""
+        if outcome.adapter is None or outcome.value is None:
+            return b"null"
+        return outcome.adapter.dump_json(outcome.value, **options)
+
+    def validate_python(self, value: Any) -> Any:
+        """Return a result as it is: who published by name knows no type."""
+        return value
 
 
 def handlers(registry: Registry) -> Iterable[JobHandler[Any, Any]]:
@@ -122,7 +156,7 @@ def handlers(registry: Registry) -> Iterable[JobHandler[Any, Any]]:
             function=partial(_handle, target),
             options=JobOptions(),
             payload=None,
-            result=ANYTHING,
+            result=cast("TypeAdapter[Any]", _OutcomeAdapter()),
             services={"replayer": Replayer, "scope": AsyncContainer},
             context_parameter="context",
             more_queues=target.queues(),
@@ -131,5 +165,5 @@ def handlers(registry: Registry) -> Iterable[JobHandler[Any, Any]]:
 
 async def _handle(
     target: Deferrable, *, context: JobContext, replayer: Replayer, scope: AsyncContainer
-) -> Any:
+) -> Outcome:
     return await replayer.replay(target, context.job, scope)

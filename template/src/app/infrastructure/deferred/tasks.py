@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, Unpack, overload
+from typing import Any, NamedTuple, Protocol, Unpack, overload
 
 from dishka import AsyncContainer
 
@@ -14,7 +15,7 @@ from app.core.ids import new_id
 from app.infrastructure.deferred.calls import Call
 from app.infrastructure.deferred.catalog import JOB_PREFIX, Catalog
 from app.infrastructure.deferred.errors import InvalidCallError
-from app.infrastructure.deferred.options import CallOptions, as_changes, numbered
+from app.infrastructure.deferred.options import CallOptions, as_changes, keyed
 from app.infrastructure.deferred.ports import IDEMPOTENCY, Detour, OnceOnly
 from app.infrastructure.deferred.recorder import Recorder
 from app.infrastructure.deferred.signing import Signer
@@ -81,6 +82,27 @@ class Dispatcher(Protocol):
         ...
 
 
+class Place(NamedTuple):
+    """Which of several calls one is, from 0."""
+
+    among_all: int
+    of_its_options: int
+    """Among those begun with the same `run(…)`."""
+
+
+FIRST = Place(0, 0)
+
+
+def places(calls: Sequence[Call]) -> list[Place]:
+    """Return the place of each call."""
+    seen: Counter[int] = Counter()
+    found = []
+    for index, call in enumerate(calls):
+        found.append(Place(index, seen[id(call.options)]))
+        seen[id(call.options)] += 1
+    return found
+
+
 class QueueDispatcher:
     """Publishes calls as jobs, in one round trip, or hands them to whoever takes them there."""
 
@@ -104,7 +126,10 @@ class QueueDispatcher:
             InvalidJobError: an option can't be had, or a call is larger than a job may be.
             QueueUnavailableError: the broker did not answer in time.
         """
-        jobs = [self.prepare(call, options, index) for index, call in enumerate(calls)]
+        jobs = [
+            self.prepare(call, options, place)
+            for call, place in zip(calls, places(calls), strict=True)
+        ]
         if immediate or not await self._detoured(jobs):
             published = await self._jobs.publish_many(jobs)
             ids = [handle.id for handle in published]
@@ -123,29 +148,30 @@ class QueueDispatcher:
                 return True
         return False
 
-    def prepare(self, call: Call, options: CallOptions, index: int = 0) -> Job:
+    def prepare(self, call: Call, options: CallOptions, place: Place = FIRST) -> Job:
         """Return the job of a call.
 
         Args:
             call: what is to be done.
             options: of all calls it was recorded with.
-            index: which of them it is, from 0.
+            place: which of them it is.
 
         Raises:
             InvalidCallError, InvalidJobError: as `dispatch`.
         """
-        chosen: CallOptions = {**options, **call.options}
+        shared, own = keyed(options, place.among_all), keyed(call.options, place.of_its_options)
+        chosen: CallOptions = {**shared, **own}
         headers = {}
         if key := chosen.get("idempotency"):
             if not self._once:
                 message = "`idempotency` needs a module that keeps the keys, such as the outbox"
                 raise InvalidCallError(message)
-            headers[IDEMPOTENCY] = numbered(key, index)
+            headers[IDEMPOTENCY] = key
         job = Job(
             id=new_id().hex,
             name=JOB_PREFIX + call.target.wire_name,
             body=checked_body(call.envelope()),
-            options=call.target.options(call.steps[-1].method).changed(as_changes(chosen, index)),
+            options=call.target.options(call.steps[-1].method).changed(as_changes(chosen)),
             headers=caller_headers(headers),
         )
         return self._signer.sign(job)
@@ -199,6 +225,6 @@ async def recorded(catalog: Catalog, record: Record) -> list[Call]:
     """
     recorder = Recorder(catalog)
     outcome = record(recorder)
-    if inspect.iscoroutine(outcome):
+    if inspect.isawaitable(outcome):
         await outcome
     return recorder.finish()

@@ -19,7 +19,7 @@ from app.infrastructure.deferred.catalog import Catalog, Deferrable
 from app.infrastructure.deferred.options import CallOptions
 from app.infrastructure.deferred.recorder import Recorder
 from app.infrastructure.deferred.replay import Replayer
-from app.infrastructure.deferred.tasks import DeferredJobs, Dispatcher, QueueDispatcher
+from app.infrastructure.deferred.tasks import DeferredJobs, Dispatcher, QueueDispatcher, places
 from app.infrastructure.queue import JobHandle, JobQueue, JobRecord, JobState, JobTimeoutError
 from app.infrastructure.queue.engine import JobEngine
 from app.infrastructure.queue.handlers import HandlerRegistry
@@ -87,11 +87,13 @@ class InlineDispatcher:
         """See `Dispatcher`: make them."""
         del immediate
         handles = []
-        for index, call in enumerate(calls):
-            job = self._real.prepare(call, options, index)
+        for call, place in zip(calls, places(calls), strict=True):
+            job = self._real.prepare(call, options, place)
             with job_log_context(job):
                 async with self._container() as scope:
-                    result = await self._replayer.replay(call.target, job, scope)
+                    outcome = await self._replayer.replay(call.target, job, scope)
+            adapter = outcome.adapter
+            result = adapter.dump_python(outcome.value, mode="json") if adapter else None
             done = JobRecord(id=job.id, queue=job.queue, state=JobState.COMPLETED, result=result)
             handles.append(_Kept(done).handle(call))
         return DeferredJobs(handles)

@@ -7,6 +7,7 @@ import typing
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.infrastructure.database import current_session, transaction
 from app.infrastructure.outbox.errors import NoUnitOfWorkError
-from app.infrastructure.outbox.models import InboxRow
+from app.infrastructure.outbox.models import LONGEST_KEY, InboxRow
 
 MethodT = TypeVar("MethodT", bound=Callable[..., Awaitable[Any]])
 ResultT = TypeVar("ResultT")
@@ -40,6 +41,8 @@ async def once(
         make: has the effect, in the session.
         adapter: writes and reads the result.
     """
+    if len(key) > 2 * LONGEST_KEY:
+        key = sha256(key.encode()).hexdigest()
     async with transaction(session):
         insert = INSERTS[session.get_bind().dialect.name](InboxRow)
         values = insert.values(key=key, created_at=datetime.now(UTC))
@@ -79,7 +82,7 @@ def idempotent(*, key: Callable[..., str]) -> Callable[[MethodT], MethodT]:
                 raise NoUnitOfWorkError
             if not adapter:  # when first needed: annotations may name what is defined later
                 adapter.append(TypeAdapter(typing.get_type_hints(function)["return"]))
-            name = f"{function.__qualname__}:{key(*args, **kwargs)}"
+            name = f"{function.__module__}.{function.__qualname__}:{key(*args, **kwargs)}"
             return await once(session, name, partial(function, *args, **kwargs), adapter[0])
 
         return cast("MethodT", call)

@@ -45,7 +45,7 @@ class OutboxRow(Base):
     next_at: Mapped[datetime]
     """When the relay may take it."""
     attempts: Mapped[int]
-    """How often the relay has tried."""
+    """How often it could not be published though the broker was there."""
     error: Mapped[str | None] = mapped_column(Text)
     """Of the last try."""
     published_at: Mapped[datetime | None] = mapped_column(index=True)

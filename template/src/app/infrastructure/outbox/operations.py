@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -28,6 +29,7 @@ ResultT = TypeVar("ResultT")
 
 def _in_service(use: Callable[[AsyncContainer], Awaitable[ResultT]]) -> ResultT:
     async def run() -> ResultT:
+        os.environ["APP_ROLE"] = "api"  # a look, or a relay, and no worker beside it
         registry = discover()
         settings = load_settings(registry.modules)
         container = build_container(registry, settings)

@@ -22,7 +22,8 @@ from app.infrastructure.queue import InvalidJobError, Job, JobQueue, QueueUnavai
 
 LEASE = timedelta(seconds=30)
 """How long rows belong to the relay that took them."""
-LONGEST_PAUSE = timedelta(minutes=1)
+SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
+"""Between two tries."""
 JOB = TypeAdapter(Job)
 
 
@@ -45,7 +46,8 @@ class Outbox:
 
         Args:
             jobs: what `JobQueue.prepare` returns.
-            key: jobs of one key are published in the order they were added.
+            key: jobs of one key are published in the order they were added, as far as that is
+                one: lock the thing they are about first, where transactions may overlap.
 
         Raises:
             NoUnitOfWorkError: nothing that could be committed is running.
@@ -94,8 +96,8 @@ class Outbox:
     async def relay(self, only: Sequence[UUID] | None = None) -> int:
         """Publish a batch of rows whose time has come, or of these; return how many were taken.
 
-        Publishing a job again adds nothing, as its id is known: a relay that dies between
-        publishing and noting it does no harm.
+        Publishing a job again adds nothing while the queue knows its id (until it is done, and then
+        for `QUEUE_KEEP_RESULTS`): a relay that dies between publishing and noting it does no harm.
         """
         async with self._database.unit_of_work() as session:
             rows = await store.claim(
@@ -111,7 +113,7 @@ class Outbox:
         try:
             await self._jobs.publish_many([job for _, job in readable])
         except QueueUnavailableError as error:
-            await self._postpone([row for row, _ in readable], str(error))
+            await self._wait_for_broker([row for row, _ in readable], error)
             if only is None:
                 logger.warning("The relay can't publish {} jobs: {}", len(readable), error)
             return 0
@@ -134,14 +136,14 @@ class Outbox:
         return replace(job, options=replace(job.options, delay=delay))
 
     async def _one_by_one(self, found: Sequence[tuple[OutboxRow, Job]]) -> None:
-        for row, job in found:
+        for number, (row, job) in enumerate(found):
             try:
                 await self._jobs.publish_many([job])
+            except QueueUnavailableError as error:
+                await self._wait_for_broker([row for row, _ in found[number:]], error)
+                return
             except Exception as error:  # noqa: BLE001 - noted on the row
-                if row.attempts >= self._settings.outbox_attempts:
-                    await self._give_up(row, f"{type(error).__name__}: {error}")
-                else:
-                    await self._postpone([row], f"{type(error).__name__}: {error}")
+                await self._try_again(row, f"{type(error).__name__}: {error}")
             else:
                 await self._published([row])
 
@@ -149,18 +151,33 @@ class Outbox:
         async with self._database.unit_of_work() as session:
             await store.mark_published(session, [row.id for row in rows], self._clock.now())
 
-    async def _postpone(self, rows: Sequence[OutboxRow], error: str) -> None:
-        attempts = min(row.attempts for row in rows)
-        pause = min(LONGEST_PAUSE, timedelta(seconds=2.0 ** min(attempts - 1, 10)))
+    async def _wait_for_broker(
+        self, rows: Sequence[OutboxRow], error: QueueUnavailableError
+    ) -> None:
+        """Look again later, the later the longer they have waited. That was no try of theirs."""
+        now = self._clock.now()
+        waited = now - min(row.created_at for row in rows)
+        pause = min(max(waited / 2, SHORTEST_PAUSE), LONGEST_PAUSE)
         async with self._database.unit_of_work() as session:
             ids = [row.id for row in rows]
-            await store.mark_failed(session, ids, error=error, next_at=self._clock.now() + pause)
+            failure = store.Failure(error=str(error), next_at=now + pause)
+            await store.mark_failed(session, ids, failure)
+
+    async def _try_again(self, row: OutboxRow, error: str) -> None:
+        if row.attempts + 1 >= self._settings.outbox_attempts:
+            await self._give_up(row, error)
+            return
+        pause = min(SHORTEST_PAUSE * 2**row.attempts, LONGEST_PAUSE)
+        async with self._database.unit_of_work() as session:
+            failure = store.Failure(error=error, next_at=self._clock.now() + pause, tries=1)
+            await store.mark_failed(session, [row.id], failure)
 
     async def _give_up(self, row: OutboxRow, error: str) -> None:
         logger.error("Row {} of the outbox is dead: {}", row.id, error)
         now = self._clock.now()
         async with self._database.unit_of_work() as session:
-            await store.mark_failed(session, [row.id], error=error, next_at=now, dead_at=now)
+            failure = store.Failure(error=error, next_at=now, tries=1, dead_at=now)
+            await store.mark_failed(session, [row.id], failure)
 
     async def purge(self) -> int:
         """Delete what has been kept long enough; return how many rows."""

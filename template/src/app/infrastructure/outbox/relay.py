@@ -26,7 +26,9 @@ class Relay:
         self._purged = float("-inf")
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, unless it has."""
+        if self._task:
+            return
         self._task = asyncio.create_task(self.run(), name="outbox relay")
 
     async def stop(self) -> None:

@@ -24,6 +24,19 @@ class Lag:
     dead: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why rows could not be published, and what follows from it."""
+
+    error: str
+    next_at: datetime
+    """When to try again."""
+    tries: int = 0
+    """Added to their attempts; none, where it was not their fault."""
+    dead_at: datetime | None = None
+    """When they were given up; None: they are not."""
+
+
 def _pending(row: type[OutboxRow]) -> ColumnElement[bool]:
     return and_(row.published_at.is_(None), row.dead_at.is_(None))
 
@@ -64,7 +77,7 @@ async def claim(
     taken = await session.scalars(
         update(OutboxRow)
         .where(OutboxRow.id.in_(ready), _pending(OutboxRow))
-        .values(next_at=now + lease, attempts=OutboxRow.attempts + 1)
+        .values(next_at=now + lease)
         .returning(OutboxRow)
         .execution_options(synchronize_session=False)
     )
@@ -81,19 +94,17 @@ async def mark_published(session: AsyncSession, ids: Collection[UUID], now: date
     )
 
 
-async def mark_failed(
-    session: AsyncSession,
-    ids: Collection[UUID],
-    *,
-    error: str,
-    next_at: datetime,
-    dead_at: datetime | None = None,
-) -> None:
-    """Note that rows could not be published, when to try again, or that they are given up."""
+async def mark_failed(session: AsyncSession, ids: Collection[UUID], failure: Failure) -> None:
+    """Note that rows could not be published."""
     await session.execute(
         update(OutboxRow)
         .where(OutboxRow.id.in_(ids), OutboxRow.published_at.is_(None))
-        .values(error=error, next_at=next_at, dead_at=dead_at)
+        .values(
+            error=failure.error,
+            next_at=failure.next_at,
+            dead_at=failure.dead_at,
+            attempts=OutboxRow.attempts + failure.tries,
+        )
         .execution_options(synchronize_session=False)
     )
 
