@@ -312,6 +312,15 @@ async def test_rows_are_deleted_when_they_were_kept_long_enough(
     assert await scalars(database, "SELECT count(*) FROM outbox") == [1]
 
 
+async def test_a_missing_table_is_said_and_not_raised(
+    container: AsyncContainer, database: Database
+) -> None:
+    async with database.unit_of_work() as session:
+        await session.execute(text("ALTER TABLE outbox RENAME TO elsewhere"))
+
+    assert (await check(container)).status is HealthStatus.DOWN
+
+
 async def test_keys_are_bounded(container: AsyncContainer, database: Database) -> None:
     outbox = await container.get(Outbox)
     async with database.unit_of_work():

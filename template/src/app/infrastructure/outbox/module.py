@@ -7,9 +7,11 @@ from typing import Any
 
 from dishka import AsyncContainer, Provider, Scope
 from pydantic import TypeAdapter
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import Clock
+from app.core.errors import AppError
 from app.core.health import HealthCheck, HealthReport, HealthStatus
 from app.core.module import Module
 from app.infrastructure.database import Database, current_session
@@ -42,8 +44,11 @@ async def stop(container: AsyncContainer) -> None:
 
 async def check(container: AsyncContainer) -> HealthReport:
     """Complain when jobs are left unpublished for long, or are dead."""
-    async with (await container.get(Database)).unit_of_work() as session:
-        found = await store.lag(session)
+    try:
+        async with (await container.get(Database)).unit_of_work() as session:
+            found = await store.lag(session)
+    except (SQLAlchemyError, AppError) as error:  # the database's own check says more
+        return HealthReport(HealthStatus.DOWN, {"error": type(error).__name__})
     now = (await container.get(Clock)).now()
     seconds = (now - found.oldest).total_seconds() if found.oldest else 0.0
     late = seconds > (await container.get(OutboxSettings)).outbox_lag
