@@ -260,6 +260,24 @@ async def test_an_error_may_say_anything(job_service: StartJobs) -> None:
         assert len(raised.value.failure.traceback) < 25_000
 
 
+async def test_a_handler_that_meets_a_cancelled_task_has_failed(job_service: StartJobs) -> None:
+    """And its place does the next job."""
+
+    @job("meets", attempts=1)
+    async def meets(value: int) -> int:
+        if value:
+            inner = asyncio.create_task(asyncio.sleep(9))
+            inner.cancel()
+            await inner
+        return value
+
+    async with job_service([meets], worker_concurrency=1) as running:
+        bad = await running.jobs.publish(meets, 1)
+        with pytest.raises(JobFailedError, match="CancelledInside"):
+            await bad.result(timeout=PATIENCE)
+        assert await (await running.jobs.publish(meets, 0)).result(timeout=PATIENCE) == 0
+
+
 async def test_an_attempt_is_cut_off_at_its_timeout(job_service: StartJobs) -> None:
     """And counts as a failed one."""
 

@@ -69,6 +69,10 @@ class AttemptTimeoutError(QueueError, TimeoutError):
     """The attempt took longer than its timeout allows."""
 
 
+class CancelledInsideError(QueueError):
+    """The handler awaited something that somebody else had cancelled."""
+
+
 class RejectJobError(QueueError):
     """Raise it in a handler when another attempt can't help: the job is dead at once."""
 

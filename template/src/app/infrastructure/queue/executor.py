@@ -17,7 +17,12 @@ from pydantic import ValidationError
 from app.infrastructure.logger import in_context
 from app.infrastructure.queue.context import JobContext
 from app.infrastructure.queue.engine import Completed, Dead, Delivery, GiveBack, Retry, Verdict
-from app.infrastructure.queue.errors import AttemptTimeoutError, RejectJobError, RetryJobError
+from app.infrastructure.queue.errors import (
+    AttemptTimeoutError,
+    CancelledInsideError,
+    RejectJobError,
+    RetryJobError,
+)
 from app.infrastructure.queue.events import (
     Events,
     JobCompleted,
@@ -204,9 +209,11 @@ class Executor:
         try:
             value = await self._call(attempt, handler, arguments)
         except asyncio.CancelledError as error:
-            if not attempt.interrupted:
-                raise
-            return _after_interruption(attempt, error, delivery)
+            if attempt.interrupted:
+                return _after_interruption(attempt, error, delivery)
+            if attempt.task.cancelling():
+                raise  # the place itself is ended
+            return _after_failure(CancelledInsideError(), delivery, job)
         except Exception as error:  # noqa: BLE001 - whatever the handler raises
             return _after_failure(error, delivery, job)
         try:

@@ -18,6 +18,8 @@ from app.infrastructure.redis import REDIS_ERRORS, KeySpace
 
 PAUSES = (0.05, 0.2, 1.0)
 """Seconds between attempts to reconnect; the last one holds from then on."""
+LONGEST_CONFIRM = 1.0
+"""Seconds Redis has to confirm a subscription."""
 Cancelled = Callable[[str, str], None]
 """Called with the queue and the id of a job somebody cancelled."""
 
@@ -83,7 +85,8 @@ class Signals:
         try:
             if topic.listeners == 1:
                 await self._subscribe(channel)
-            await topic.confirmed.wait()
+            with suppress(TimeoutError):  # then whoever waits has to look by itself
+                await asyncio.wait_for(topic.confirmed.wait(), LONGEST_CONFIRM)
             yield topic
         finally:
             topic.listeners -= 1
@@ -109,7 +112,7 @@ class Signals:
             try:
                 message = await self._pubsub.get_message(timeout=None)
                 failures = 0
-            except REDIS_ERRORS:
+            except (*REDIS_ERRORS, RuntimeError):  # the latter: it was never connected
                 await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
                 failures += 1
                 await self._again()

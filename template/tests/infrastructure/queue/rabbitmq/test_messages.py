@@ -7,6 +7,7 @@ import json
 import random
 import secrets
 from datetime import timedelta
+from struct import pack
 
 import pytest
 from aiormq import Channel
@@ -15,8 +16,9 @@ from redis.asyncio import Redis
 
 from app.core.errors import ConfigurationError
 from app.infrastructure.queue import DeadReason, JobContext, JobState, RejectJobError, job
-from app.infrastructure.queue.rabbitmq import consumer
+from app.infrastructure.queue.rabbitmq import consumer, frames
 from app.infrastructure.queue.rabbitmq.topology import graveyard, lane
+from app.infrastructure.queue.rabbitmq.wire import read_message
 from app.infrastructure.queue.testing import StartJobs
 from app.infrastructure.redis.keys import KeySpace
 
@@ -245,3 +247,17 @@ async def test_the_last_message_of_a_job_wins(
             while await handle.state() is not JobState.DEAD:  # noqa: ASYNC110 - of a worker
                 await asyncio.sleep(0.02)
     assert attempts == [1, 2]
+
+
+def test_a_header_nobody_can_read_is_no_job() -> None:
+    """Here a timestamp in nanoseconds; the connection has to live on."""
+    header = pack(">HHQHQ", 60, 0, 2, 1 << 6, 10**18)
+
+    assert frames._properties(header, 0, len(header)) == frames.Content(None, None, None, b"")
+
+
+@pytest.mark.parametrize("said", ['{"turn":10000000000000000000}', '{"due":-1}'])
+def test_numbers_redis_can_not_count_with_make_no_job(said: str) -> None:
+    content = frames.Content("a1", "echo", {"job": said.encode()}, b"1")
+
+    assert read_message("default", content).job is None

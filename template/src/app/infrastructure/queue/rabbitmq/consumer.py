@@ -680,6 +680,9 @@ class RabbitmqConsumer:
         """Give back what waits here too long; take again once there is a place for it."""
         held_up = self._paused or time.monotonic() < self._gate_opens
         if not self._released:
+            for lane in self._lanes:  # one may have been opened anew while all were paused
+                if lane.is_open and not lane.is_subscribed:
+                    await lane.resume()
             waits = any(lane.buffer for lane in self._lanes) and (self._free <= 0 or held_up)
             if waits and time.monotonic() - self._moved > HOLD:
                 await self._release()

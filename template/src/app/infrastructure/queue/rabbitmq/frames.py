@@ -130,7 +130,10 @@ def _properties(data: bytes, at: int, size: int) -> Content:
             kind = data[place + 1 : place + 1 + data[place]].decode("utf-8", "replace")
             return Content(message_id, kind, {"job": job}, b"")
     header = ContentHeader()
-    header.unmarshal(data[at : at + size])
+    try:
+        header.unmarshal(data[at : at + size])
+    except Exception:  # noqa: BLE001 - a foreign one nobody can read is no job; the connection lives
+        return Content(None, None, None, b"")
     said = header.properties
     return Content(said.message_id, said.message_type, said.headers, b"")
 

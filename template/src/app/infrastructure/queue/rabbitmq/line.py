@@ -126,17 +126,23 @@ class Line:
             UnroutableError: a message found no queue.
             ConfigurationError: something is declared otherwise.
         """
+        used = self._connection
         try:
             async with asyncio.timeout(timeout or self.timeout):
                 return await work
         except UnroutableError:
             raise  # of one message: the connection is well
         except (AppError, ConfigurationError):
-            self.drop()
+            self._drop_if(used)
             raise
         except Exception as error:  # the library raises whatever it was closed with, Exception too
-            self.drop()
+            self._drop_if(used)
             raise unavailable(error) from error
+
+    def _drop_if(self, used: Connection | None) -> None:
+        """Give up the connection, unless what failed was one before it."""
+        if used is None or self._connection is used:
+            self.drop()
 
     def drop(self) -> None:
         """Give up the connection; what it takes to close it happens meanwhile."""

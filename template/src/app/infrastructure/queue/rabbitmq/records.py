@@ -226,7 +226,7 @@ class Records:
 
     async def park(self, queue: str, job_id: str) -> None:
         """Keep that a message about a job is on its way."""
-        await self._commands.execute("HSET", self._job(queue, job_id), "parked", 1)
+        await self._note(queue, job_id, starts=0, field="parked")
 
     async def progress(self, queue: str, job_id: str, value: Any) -> None:
         """Keep how far a job is."""
@@ -240,13 +240,18 @@ class Records:
 
     async def set_aside(self, queue: str, job_id: str) -> None:
         """Keep that a job was taken and not started: it waits to run alone."""
-        key = self._job(queue, job_id)
-        await self._commands.execute_all([("HINCRBY", key, "starts", -1), ("HDEL", key, "alone")])
+        await self._note(queue, job_id, starts=-1, field="alone", value="")
 
     async def mark_alone(self, queue: str, job_id: str) -> None:
         """Keep that a job is started with nothing beside it."""
+        await self._note(queue, job_id, starts=1, field="alone")
+
+    async def _note(
+        self, queue: str, job_id: str, *, starts: int, field: str, value: str = "1"
+    ) -> None:
+        """Change a record, if it is there: half of one would be taken for a job."""
         key = self._job(queue, job_id)
-        await self._commands.execute_all([("HINCRBY", key, "starts", 1), ("HSET", key, "alone", 1)])
+        await self._commands.run(Call(scripts.NOTE, [key], [starts, field, value]))
 
     async def find(self, queue: str, job_id: str) -> JobRecord | None:
         """Return what is known of a job, or None."""

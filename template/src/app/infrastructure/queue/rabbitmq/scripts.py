@@ -99,7 +99,7 @@ ADD = _with_common(
         if holder and holder ~= id then
             answers[#answers] = holder
             answers[#answers + 1] = 0
-        elseif redis.call("EXISTS", job) == 1 then
+        elseif redis.call("HEXISTS", job, "state") == 1 then
             answers[#answers + 1] = redis.call("ZSCORE", base .. "unsent", id) and 1 or 0
         else
             local state, score = "waiting", tonumber(priority) * 1e13 + tonumber(created)
@@ -375,6 +375,20 @@ SWEEP = Script(
     return answers
     """
 )
+NOTE = Script(
+    """
+    -- KEYS: a job. ARGV: added to its starts, a field, its value or nothing to delete it.
+    if redis.call("HEXISTS", KEYS[1], "state") == 0 then return 0 end
+    if ARGV[1] ~= "0" then redis.call("HINCRBY", KEYS[1], "starts", ARGV[1]) end
+    if ARGV[3] == "" then
+        redis.call("HDEL", KEYS[1], ARGV[2])
+    else
+        redis.call("HSET", KEYS[1], ARGV[2], ARGV[3])
+    end
+    return 1
+    """
+)
+
 PROGRESS = Script(
     """
     -- KEYS: job. ARGV: JSON text.

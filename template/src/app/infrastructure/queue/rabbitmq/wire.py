@@ -170,6 +170,11 @@ class Arrival:
     body: bytes
 
 
+LARGEST_TURN = 2**31
+LARGEST_MOMENT = 2**53
+"""Beyond them Redis can't count."""
+
+
 def read_message(queue: str, content: Content) -> Arrival:
     """Read a message, whoever wrote it; nothing in it raises."""
     body = content.body
@@ -178,6 +183,9 @@ def read_message(queue: str, content: Content) -> Arrival:
     try:
         said = _said(content)
         turn, due = int(said.get("turn", 1)), int(said.get("due", 0))
+        if not (0 <= turn < LARGEST_TURN and 0 <= due < LARGEST_MOMENT):
+            message = "its turn or its moment can't be"
+            raise ValueError(message)  # noqa: TRY301 - told as the others are
         job = _job(queue, job_id, content.message_type, said, body)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         return Arrival(known, None, str(error), 1, 0, body)
