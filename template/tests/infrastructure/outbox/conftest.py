@@ -52,6 +52,17 @@ class Shop:
         raise ValueError(name)
 
 
+provider = Provider(scope=Scope.REQUEST)
+provider.provide(Shop)
+PROBE = Module(
+    name="probe",
+    summary="Has effects",
+    requires=("outbox",),
+    providers=(provider,),
+    contributes=(Deferrable(Shop), note),
+)
+
+
 async def count(session: AsyncSession, name: str) -> int:
     found = await session.scalar(
         text("SELECT count(*) FROM effects WHERE name = :name"), {"name": name}
@@ -72,16 +83,7 @@ async def container(
         monkeypatch.setenv(name, value)
     async with test_database.unit_of_work() as session:
         await session.execute(text("CREATE TABLE effects (name varchar(50))"))
-    provider = Provider(scope=Scope.REQUEST)
-    provider.provide(Shop)
-    probe = Module(
-        name="probe",
-        summary="Has effects",
-        requires=("outbox",),
-        providers=(provider,),
-        contributes=(Deferrable(Shop), note),
-    )
-    registry = Registry((*discover().modules, probe))
+    registry = Registry((*discover().modules, PROBE))
     settings = load_settings(registry.modules)
     built = build_container(registry, settings, *overrides)
     async with Lifecycle(registry, settings, built):

@@ -9,29 +9,17 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from dishka import Provider, Scope
-
 from app.core.container import build_container
 from app.core.discovery import Registry, discover
 from app.core.lifecycle import Lifecycle
-from app.core.module import Module
 from app.core.settings import load_settings
 from app.infrastructure.database import Database
-from app.infrastructure.deferred import Deferrable, Tasks
+from app.infrastructure.deferred import Tasks
 from app.infrastructure.outbox import Outbox
 from app.infrastructure.queue import Job, JobQueue
 from app.infrastructure.queue.process import main
-from tests.infrastructure.outbox.conftest import Shop
+from tests.infrastructure.outbox.conftest import PROBE, Shop
 
-provider = Provider(scope=Scope.REQUEST)
-provider.provide(Shop)
-PROBE = Module(
-    name="probe",
-    summary="Has effects",
-    requires=("outbox",),
-    providers=(provider,),
-    contributes=(Deferrable(Shop),),
-)
 REGISTRY = Registry((*discover().modules, PROBE))
 
 
