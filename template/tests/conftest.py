@@ -18,12 +18,19 @@ import pytest
 from dishka import AsyncContainer, Provider
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
+from hypothesis import HealthCheck, settings
 
 from app.api import create_app
 from app.core.folders import APP_ROOT, import_path, module_folders
 
 TESTS = Path(__file__).parent
-PLUGIN_FOLDERS = module_folders(having="testing.py")
+PLUGIN_FOLDERS = [APP_ROOT / "core", *module_folders(having="testing.py")]
+
+# On a busy machine an example may take long. What else holds here, as in CI, is kept.
+settings.register_profile(
+    "patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 pytest_plugins = [import_path(folder, "testing") for folder in PLUGIN_FOLDERS]
 

@@ -25,6 +25,7 @@ from app.infrastructure.health import Readiness
 
 router = APIRouter()
 MARK = Path("slow-request-has-arrived")
+RELEASE = Path("held-requests-may-end")
 MODE = "SLOW_SERVICE_MODE"
 
 
@@ -32,6 +33,14 @@ MODE = "SLOW_SERVICE_MODE"
 async def slow(seconds: float) -> int:
     MARK.touch()  # noqa: ASYNC240 - an empty file, for the test to see
     await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+@router.get("/held")
+async def held() -> int:
+    MARK.touch()  # noqa: ASYNC240 - an empty file, for the test to see
+    while not RELEASE.exists():  # noqa: ASYNC110, ASYNC240 - the test makes it
+        await asyncio.sleep(0.02)
     return os.getpid()
 
 

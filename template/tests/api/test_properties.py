@@ -19,8 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.cli.conftest import environment
-from tests.cli.test_serving import free_port, running, wait_until_ready
+from tests.cli.test_serving import PATIENCE, running, wait_until_ready
+from tests.ports import free_port
 
+pytestmark = pytest.mark.process
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "25"))
 SLOW_IS_FINE: list[Any] = list(HealthCheck)
 PREPARE = "from app.cli.running import prepare; prepare()"
@@ -53,7 +55,7 @@ def test_answers_are_as_documented(api: schemathesis.BaseSchema, subtests: pytes
         @given(case=operation.as_strategy())
         def answers(case: Any) -> None:
             # Two users may not have one address: valid data may be refused, as documented.
-            case.call_and_validate(excluded_checks=[positive_data_acceptance])
+            case.call_and_validate(excluded_checks=[positive_data_acceptance], timeout=PATIENCE)
 
         with subtests.test(operation.label):
             answers()

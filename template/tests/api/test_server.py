@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,12 +15,15 @@ import pytest
 from httpx2 import AsyncClient, Limits, Response, TransportError
 
 from app.core.folders import APP_ROOT
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds for what should take a moment; a loaded machine may need more than that."""
+BALANCER_SECONDS = 5.0
 PAUSE = 0.05
 MARK = "slow-request-has-arrived"
+RELEASE = "held-requests-may-end"
 SCRIPT = Path(__file__).with_name("slow_service.py")
 
 
@@ -37,8 +39,11 @@ class Service:
         return await self.client.get("/slow", params={"seconds": seconds})
 
     async def is_ready(self) -> bool:
-        """Ask on a connection of its own, as a load balancer does."""
-        async with AsyncClient(base_url=self.client.base_url) as client:
+        """Ask on a connection of its own, as a load balancer does.
+
+        While requests are finished a connection may be taken by the system, and by nobody else.
+        """
+        async with AsyncClient(base_url=self.client.base_url, timeout=BALANCER_SECONDS) as client:
             try:
                 return (await client.get("/health/ready")).status_code == 200
             except TransportError:
@@ -53,15 +58,18 @@ class Service:
             await asyncio.sleep(PAUSE)
         pytest.fail(f"it did not become {wanted=} in time")
 
-    async def in_flight(self, seconds: float) -> asyncio.Task[Response]:
-        """Begin a slow request and wait until it has arrived."""
+    async def in_flight(self) -> asyncio.Task[Response]:
+        """Begin a request and wait until it has arrived; it is answered after `release`."""
         (self.folder / MARK).unlink(missing_ok=True)
-        task = asyncio.create_task(self.slow(seconds))
+        task = asyncio.create_task(self.client.get("/held"))
         for _ in range(int(PATIENCE / PAUSE)):
             if (self.folder / MARK).exists():
                 return task
             await asyncio.sleep(PAUSE)
         pytest.fail("it did not arrive in time")
+
+    def release(self) -> None:
+        (self.folder / RELEASE).touch()
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
@@ -106,13 +114,6 @@ async def serving(tmp_path: Path, workers: int = 1, **settings: str) -> AsyncIte
         yield service
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def is_cut(request: asyncio.Task[Response]) -> bool:
     """Tell whether the request was given up: it is said where there is still time to say it."""
     try:
@@ -142,7 +143,7 @@ async def test_no_keep_alive_request_fails_while_it_ends(tmp_path: Path) -> None
         assert len(answers) > before
         leaving.set()
 
-    async with serving(tmp_path, SHUTDOWN_DELAY="2") as service:
+    async with serving(tmp_path, SHUTDOWN_DELAY="6") as service:
         async with asyncio.TaskGroup() as group:
             group.create_task(watch(service))
             for _ in range(10):
@@ -159,10 +160,11 @@ async def test_no_keep_alive_request_fails_while_it_ends(tmp_path: Path) -> None
 async def test_a_request_in_flight_is_answered(tmp_path: Path, numbers: list[int]) -> None:
     """Ctrl-C reaches a worker as SIGINT and, from its parent, as SIGTERM: not a second wish."""
     async with serving(tmp_path) as service:
-        request = await service.in_flight(2)
+        request = await service.in_flight()
         for number in numbers:
             service.signal(number)
             await service.until_ready(wanted=False)
+        service.release()
         response = await request
         code, output = await service.end()
 
@@ -173,17 +175,21 @@ async def test_a_request_in_flight_is_answered(tmp_path: Path, numbers: list[int
 async def test_while_leaving_every_answer_closes_its_connection(tmp_path: Path) -> None:
     async with serving(tmp_path, SHUTDOWN_DELAY="20") as service:
         before = await service.slow(0)
+        request = await service.in_flight()
         service.signal()
         await service.until_ready(wanted=False)
         after = await service.slow(0)
+        service.release()
+        begun_before = await request
 
     assert "connection" not in before.headers
     assert (after.status_code, after.headers["connection"]) == (200, "close")
+    assert (begun_before.status_code, begun_before.headers["connection"]) == (200, "close")
 
 
 async def test_the_same_signal_again_drops_what_is_in_flight(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
-        request = await service.in_flight(60)
+        request = await service.in_flight()
         service.signal()
         await service.until_ready(wanted=False)
         service.signal()
@@ -194,8 +200,8 @@ async def test_the_same_signal_again_drops_what_is_in_flight(tmp_path: Path) -> 
 
 
 async def test_a_request_without_end_is_cut_within_the_grace(tmp_path: Path) -> None:
-    async with serving(tmp_path, SHUTDOWN_GRACE="3") as service:
-        request = await service.in_flight(60)
+    async with serving(tmp_path, SHUTDOWN_GRACE="9") as service:
+        request = await service.in_flight()
         service.signal()
         code, output = await service.end()
 
@@ -237,7 +243,7 @@ async def both_workers(service: Service) -> None:
     seen: set[int] = set()
     for _ in range(int(PATIENCE / PAUSE)):
         # A connection stays with the worker that took it.
-        async with AsyncClient(base_url=service.client.base_url) as client:
+        async with AsyncClient(base_url=service.client.base_url, timeout=PATIENCE) as client:
             seen.add((await client.get("/slow", params={"seconds": 0})).json())
         if len(seen) == 2:
             return
@@ -248,8 +254,10 @@ async def both_workers(service: Service) -> None:
 async def test_workers_end_as_one_process_does(tmp_path: Path) -> None:
     async with serving(tmp_path, workers=2) as service:
         await both_workers(service)
-        requests = [await service.in_flight(2) for _ in range(3)]
+        requests = [await service.in_flight() for _ in range(3)]
         service.signal()
+        await service.until_ready(wanted=False)
+        service.release()
         responses = await asyncio.gather(*requests)
         code, output = await service.end()
 
@@ -259,7 +267,7 @@ async def test_workers_end_as_one_process_does(tmp_path: Path) -> None:
 
 async def test_a_second_signal_reaches_the_workers(tmp_path: Path) -> None:
     async with serving(tmp_path, workers=2) as service:
-        request = await service.in_flight(60)
+        request = await service.in_flight()
         service.signal()
         await service.until_ready(wanted=False)
         service.signal()

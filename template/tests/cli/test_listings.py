@@ -16,6 +16,10 @@ STRONG = {
     "DATABASE_URL": "postgresql://shop:4f1d9c2b7a6e5f3081b2@db/shop",
     "REDIS_URL": "rediss://shop:4f1d9c2b7a6e5f3081b2@cache/0",
     "DOCS_ENABLED": "false",
+    "MAIL_URL": "smtps://shop:4f1d9c2b7a6e5f3081b2@mail.example.com",
+    "MAIL_FROM": "shop@example.com",
+    "FILE_STORAGE_SECRETS": "8d0c5b7e4a1f29630b8e7d6c5f4a3b2c1d0e9f8a",
+    "FILE_STORAGE_LOCAL_DURABLE": "true",
 }
 
 

@@ -16,16 +16,10 @@ import httpx2
 import pytest
 
 from tests.cli.conftest import Run, environment
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
-PATIENCE = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+PATIENCE = 60.0
 
 
 @contextlib.contextmanager
@@ -78,9 +72,9 @@ def test_no_request_fails_while_it_ends(tmp_path: Path) -> None:
     port = free_port()
     with running(tmp_path, "serve", "--port", str(port), SHUTDOWN_DELAY="1") as process:
         wait_until_ready(port, process)
-        process.send_signal(signal.SIGTERM)
         statuses: list[tuple[int, int]] = []
         signalled = time.monotonic()
+        process.send_signal(signal.SIGTERM)
         with contextlib.suppress(httpx2.TransportError):
             while True:
                 live = httpx2.get(f"http://127.0.0.1:{port}/health/live").status_code

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from app.core.discovery import discover, import_module_folder
+from app.core.discovery import discover, import_module_folder, without_collection
 from app.core.errors import ConfigurationError
 from app.core.folders import module_folders
 
@@ -65,3 +66,25 @@ def test_a_module_must_be_named_after_its_folder(make_module: MakeModule) -> Non
 
     with pytest.raises(ConfigurationError, match="name it 'orders', after its folder"):
         import_module_folder(root / "modules" / "orders", root)
+
+
+def test_what_is_imported_is_left_alone_by_the_garbage_collector() -> None:
+    frozen = gc.get_freeze_count()
+    kept: list[list[int]] = []
+    with pytest.raises(ZeroDivisionError), without_collection():
+        assert not gc.isenabled()
+        kept.extend([] for _ in range(1000))
+        _ = 1 / 0
+
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= frozen + len(kept)
+
+
+def test_who_turned_the_garbage_collector_off_finds_it_off() -> None:
+    gc.disable()
+    try:
+        with without_collection():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -143,3 +143,25 @@ async def test_a_deployed_service_with_weak_settings_starts_nothing(
         await refused.start()
 
     assert diary.lines == []
+
+
+async def test_all_have_started_before_one_takes_work_and_none_stops_before_all_take_no_more() -> (
+    None
+):
+    diary = Diary()
+    modules = [
+        Module(
+            name=name,
+            summary=name,
+            startup=diary.write(f"+{name}"),
+            ready=diary.write(f"ready {name}"),
+            drain=diary.write(f"drain {name}"),
+            shutdown=diary.write(f"-{name}"),
+        )
+        for name in ("a", "b")
+    ]
+
+    async with lifecycle(*modules):
+        assert diary.lines == ["+a", "+b", "ready a", "ready b"]
+
+    assert diary.lines[4:] == ["drain b", "drain a", "-b", "-a"]

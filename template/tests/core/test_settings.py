@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from pydantic import Field, SecretStr
@@ -13,7 +15,9 @@ from app.core.module import Module
 from app.core.settings import (
     AppSettings,
     Environment,
+    FormerName,
     ModuleSettings,
+    RenamedSettingWarning,
     Weakness,
     load_settings,
     require_strong,
@@ -35,6 +39,13 @@ class OtherMailSettings(ModuleSettings):
     """Claims a variable of `MailSettings`."""
 
     mail_port: int = 26
+
+
+class RenamedMailSettings(ModuleSettings):
+    """Called otherwise in an earlier release."""
+
+    mail_relay: Annotated[str, FormerName("SMTP_HOST")] = "localhost"
+    mail_copies: Annotated[tuple[str, ...], FormerName("SMTP_BCC")] = ()
 
 
 MAIL = Module(name="mail", summary="test", settings=MailSettings)
@@ -104,6 +115,45 @@ def test_a_deployed_environment_accepts_strong_settings(monkeypatch: pytest.Monk
     monkeypatch.setenv("MAIL_PASSWORD", "3f9c" * 8)
 
     require_strong(load_settings([MAIL]))
+
+
+RENAMED = Module(name="renamed", summary="test", settings=RenamedMailSettings)
+
+
+@pytest.mark.parametrize("place", ["environment", "dotenv file"])
+def test_a_former_name_is_read_with_a_warning_that_says_the_new_one(
+    place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    values = {"SMTP_HOST": "mail.example.com", "smtp_bcc": '["a@example.com"]'}
+    if place == "environment":
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+    else:
+        dotenv = tmp_path / "old.env"
+        dotenv.write_text("".join(f"{k}={v}\n" for k, v in values.items()), encoding="utf-8")
+        monkeypatch.setenv("APP_ENV_FILE", str(dotenv))
+
+    with pytest.warns(RenamedSettingWarning) as caught:
+        mail = load_settings([RENAMED]).get(RenamedMailSettings)
+
+    assert (mail.mail_relay, mail.mail_copies) == ("mail.example.com", ("a@example.com",))
+    told = sorted(str(warning.message) for warning in caught)
+    assert told == [
+        "SMTP_BCC is called MAIL_COPIES now, and the old name will go: rename it",
+        "SMTP_HOST is called MAIL_RELAY now, and the old name will go: rename it",
+    ]
+
+
+def test_the_new_name_wins_over_the_former_and_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SMTP_HOST", "old.example.com")
+    monkeypatch.setenv("MAIL_RELAY", "new.example.com")
+
+    with warnings.catch_warnings(action="error"):
+        mail = load_settings([RENAMED]).get(RenamedMailSettings)
+
+    assert mail.mail_relay == "new.example.com"
 
 
 def test_development_runs_with_weak_settings(monkeypatch: pytest.MonkeyPatch) -> None:

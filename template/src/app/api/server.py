@@ -56,6 +56,10 @@ class ServerConfig(uvicorn.Config):
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=int(own.keep_alive),
+            # A message is held in memory, as a body is; compression would take 10 to 300 KiB more
+            # for each connection, and tells who listens how long a secret is (CRIME).
+            ws_max_size=own.request_max_size,
+            ws_per_message_deflate=False,
             timeout_graceful_shutdown=max(1, int(drain)),
             **listen,
         )
@@ -108,6 +112,10 @@ class Server(uvicorn.Server):
         readiness.leave()
         self.config.encoded_headers.append(CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+        for connection in tuple(self.server_state.connections):
+            # An answer that is being made has its headers from before; a WebSocket has no cycle.
+            if (cycle := getattr(connection, "cycle", None)) is not None:
+                cycle.default_headers = self.server_state.default_headers
 
     def _readiness(self) -> Readiness | None:
         # Before it is loaded there is no application, or its factory in its place.

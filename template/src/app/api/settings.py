@@ -26,7 +26,8 @@ class ApiSettings(ModuleSettings):
     cors_max_age: Seconds = Field(default=600, ge=0)
     """How long a browser may remember that an origin is allowed."""
     request_max_size: Bytes = Field(default=1_048_576, ge=0)
-    """Largest request body. A route that takes more says `max_body_size=...` in its decorator."""
+    """Largest request body, and message of a WebSocket. A route that takes more says
+    `max_body_size=...` in its decorator."""
     docs_enabled: bool = True
     """Whether `/docs` and `/openapi.json` are served."""
     docs_username: str = "docs"

@@ -10,6 +10,7 @@ import typer
 from app.cli.env import env_app
 from app.cli.groups import RootGroup
 from app.cli.new import new_app
+from app.cli.template import template_app
 from app.core.errors import AppError, ConfigurationError
 
 DEFAULT_HOST = "127.0.0.1"
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(env_app)
 app.add_typer(new_app)
+app.add_typer(template_app)
 
 Host = Annotated[str, typer.Option(envvar="HOST", help="Address to listen on.")]
 Port = Annotated[

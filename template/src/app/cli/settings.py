@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from app.core.discovery import discover
 from app.core.errors import ConfigurationError
-from app.core.settings import Unit, env_file, load_settings, settings_classes
+from app.core.settings import Unit, env_file, former_names, load_settings, settings_classes
 
 WIDTH = 100
 
@@ -128,7 +128,9 @@ def as_dotenv(found: Iterable[Variable]) -> str:
 def findings() -> list[str]:
     """Return what a production environment would refuse or ignore, a line each."""
     modules = discover().modules
-    known = {name.upper() for cls in settings_classes(modules) for name in cls.model_fields}
+    classes = settings_classes(modules)
+    known = {name.upper() for cls in classes for name in cls.model_fields}
+    renamed = {former: now for cls in classes for former, now in former_names(cls).items()}
     before = os.environ.get("APP_ENV")
     os.environ["APP_ENV"] = "production"
     try:
@@ -140,12 +142,20 @@ def findings() -> list[str]:
             del os.environ["APP_ENV"]
         else:
             os.environ["APP_ENV"] = before
-    return found + [_unknown(name, known) for name in _dotenv_names() if name.upper() not in known]
+    return found + [
+        _renamed(name, renamed[name.upper()]) if name.upper() in renamed else _unknown(name, known)
+        for name in _dotenv_names()
+        if name.upper() not in known
+    ]
 
 
 def _dotenv_names() -> list[str]:
     path = env_file()
     return sorted(dotenv_values(path)) if path and path.exists() else []
+
+
+def _renamed(name: str, now: str) -> str:
+    return f"{name}: it is called {now} now, and the old name will go. Fix: rename it"
 
 
 def _unknown(name: str, known: set[str]) -> str:

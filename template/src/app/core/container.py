@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import TracebackType
+
 from dishka import (
     AsyncContainer,
     Provider,
@@ -9,11 +11,13 @@ from dishka import (
     ValidationSettings,
     make_async_container,
 )
-from dishka.exceptions import InvalidGraphError
+from dishka.exceptions import ExitError, InvalidGraphError
+from loguru import logger
 
 from app.core.clock import Clock, SystemClock
 from app.core.discovery import Registry
 from app.core.errors import ConfigurationError
+from app.core.events import Events
 from app.core.ids import IdFactory, new_id
 from app.core.settings import SettingsBundle
 
@@ -37,6 +41,7 @@ def build_container(
     core = Provider(scope=Scope.APP)
     core.provide(_clock)
     core.provide(_ids)
+    core.provide(Events)
     core.from_context(provides=Registry)
     core.from_context(provides=SettingsBundle)
     for item in settings:
@@ -50,6 +55,49 @@ def build_container(
         )
     except InvalidGraphError as error:
         raise ConfigurationError(str(error)) from error
+
+
+class WorkScope:
+    """A scope for one piece of work, such as a job: it ends with the error of the work.
+
+    dishka raises an `ExitError` of what finalizers raise, in place of what the work has raised,
+    even its cancellation. Here that comes first; and a lone error of a finalizer, such as that of a
+    commit, shows as itself.
+    """
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, container: AsyncContainer) -> None:
+        """Prepare a scope of `container`."""
+        self._scope = container()
+
+    async def __aenter__(self) -> AsyncContainer:
+        """Open it."""
+        return await self._scope.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        try:
+            await self._scope.__aexit__(kind, error, trace)
+        except ExitError as ended:
+            if error is None:
+                raise as_raised(ended) from ended
+            logger.opt(exception=ended).warning("What failed could not be cleaned up either")
+
+
+def as_raised(error: Exception) -> Exception:
+    """Return the error a scope has ended with.
+
+    dishka wraps what finalizers raise; a lone error, such as that of a commit, shows as itself.
+    """
+    if isinstance(error, ExitError) and len(error.exceptions) == 1:
+        return error.exceptions[0]
+    return error
 
 
 def _clock() -> Clock:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,4 +60,23 @@ def discover() -> Registry:
     Raises:
         ConfigurationError: a missing requirement, a cycle, or two modules of one name.
     """
-    return Registry(order_modules([import_module_folder(f) for f in module_folders()]))
+    with without_collection():
+        return Registry(order_modules([import_module_folder(f) for f in module_folders()]))
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Let the garbage collector leave alone what is imported: hardly any of it is ever garbage.
+
+    It would look through all of it again and again: a seventh of the time a process takes to
+    start, and a tenth of a second each time it looks at everything while the service runs.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -16,6 +16,11 @@ class AppError(Exception):
 
     status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
     """HTTP status code of the answer."""
+    repeatable: ClassVar[bool] = True
+    """Whether another try may help. A job that ends with one that says no is given up at once."""
+    transient: bool = False
+    """Whether another transaction was in the way: jobs and handlers of events are done again at
+    once, and that counts as no attempt."""
 
     def __init__(
         self,

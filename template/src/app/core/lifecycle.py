@@ -11,7 +11,7 @@ from loguru import logger
 
 from app.core.discovery import Registry
 from app.core.errors import ConfigurationError
-from app.core.module import Module
+from app.core.module import Hook, Module
 from app.core.settings import AppSettings, SettingsBundle, require_strong
 
 
@@ -26,10 +26,11 @@ class Lifecycle:
         self.settings = settings
         self.container = container
         self._started: list[Module] = []
+        self._ready: list[Module] = []
         self._timeouts = settings.get(AppSettings)
 
     async def start(self) -> None:
-        """Start every module in order.
+        """Start every module in order; then, again in order, let them take work.
 
         When one fails, those already started are stopped again before the error is raised.
 
@@ -42,20 +43,23 @@ class Lifecycle:
             for module in self.registry.modules:
                 # Listed before it starts: a shutdown step must cope with a start cut half-way.
                 self._started.append(module)
-                await self._start_one(module)
+                await self._step(module, module.startup)
+            for module in self.registry.modules:
+                self._ready.append(module)
+                await self._step(module, module.ready)
         except BaseException as error:
             for stop_error in await self._stop_all():
                 error.add_note(f"while stopping again: {stop_error!r}")
             raise
 
-    async def _start_one(self, module: Module) -> None:
-        if module.startup is None:
+    async def _step(self, module: Module, hook: Hook | None) -> None:
+        if hook is None:
             return
         limit = self._timeouts.app_startup_timeout
         deadline = asyncio.timeout(limit)
         try:
             async with deadline:
-                await module.startup(self.container)
+                await hook(self.container)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
@@ -66,7 +70,7 @@ class Lifecycle:
             raise ConfigurationError(message) from error
 
     async def stop(self) -> None:
-        """Stop every started module in reverse and close the container.
+        """Let them take no more work, stop every one in reverse and close the container.
 
         One that fails or takes longer than `APP_SHUTDOWN_TIMEOUT` does not keep the others running.
 
@@ -80,16 +84,12 @@ class Lifecycle:
 
     async def _stop_all(self) -> list[Exception]:
         errors: list[Exception] = []
+        while self._ready:
+            module = self._ready.pop()
+            await self._stop_one(module, module.drain, errors)
         while self._started:
             module = self._started.pop()
-            if module.shutdown is None:
-                continue
-            try:
-                async with asyncio.timeout(self._timeouts.app_shutdown_timeout):
-                    await module.shutdown(self.container)
-            except Exception as error:  # noqa: BLE001 - the others must still be stopped
-                logger.opt(exception=error).error("Module {} failed to stop", module.name)
-                errors.append(error)
+            await self._stop_one(module, module.shutdown, errors)
         try:
             async with asyncio.timeout(self._timeouts.app_shutdown_timeout):
                 await self.container.close()
@@ -97,6 +97,16 @@ class Lifecycle:
             logger.opt(exception=error).error("The container failed to close")
             errors.append(error)
         return errors
+
+    async def _stop_one(self, module: Module, hook: Hook | None, errors: list[Exception]) -> None:
+        if hook is None:
+            return
+        try:
+            async with asyncio.timeout(self._timeouts.app_shutdown_timeout):
+                await hook(self.container)
+        except Exception as error:  # noqa: BLE001 - the others must still be stopped
+            logger.opt(exception=error).error("Module {} failed to stop", module.name)
+            errors.append(error)
 
     async def __aenter__(self) -> Self:
         """Start."""

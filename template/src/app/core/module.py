@@ -66,6 +66,10 @@ class Module:
     routers: tuple[APIRouter, ...] = ()
     middleware: tuple[MiddlewareSpec, ...] = ()
     startup: Hook | None = None
+    ready: Hook | None = None
+    """When every module has started: begins to take work that comes from outside."""
+    drain: Hook | None = None
+    """Before any module stops: takes no more of that work, and ends what runs."""
     shutdown: Hook | None = None
     health_checks: tuple[HealthCheck, ...] = ()
     contributes: tuple[object, ...] = ()

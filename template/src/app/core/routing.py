@@ -1,4 +1,4 @@
-"""Routes with a container scope per request and strict JSON."""
+"""Routes with a container scope per request, strict JSON and conditional answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dishka.exceptions import ExitError
 from dishka.integrations.fastapi import DishkaRoute
 from fastapi import Request, Response
 
+from app.core.conditional import NotModified, not_modified, revalidated
+from app.core.container import as_raised
 from app.core.json_body import StrictRequest
 
 
@@ -20,7 +22,8 @@ class ScopedRoute(DishkaRoute):
     scope around the whole response would have sent the 200 already. An exception of the handler
     reaches the scope's finalizers, which roll back. Use it as
     `APIRouter(route_class=ScopedRoute)` and take dependencies as `FromDishka[Service]`.
-    A streamed body runs after the scope: hold no session in it.
+    A streamed body runs after the scope: hold no session in it. A client that has the answer
+    already is told so (`app.core.conditional`).
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -43,11 +46,14 @@ class ScopedRoute(DishkaRoute):
             try:
                 async with request.app.state.dishka_container({Request: request}) as scope:
                     request.state.dishka_container = scope
-                    return await handle(request)
+                    try:
+                        return revalidated(request, await handle(request))
+                    except NotModified as found:
+                        return not_modified(found.answer)
             except ExitError as group:
-                # dishka wraps what finalizers raise; a lone error (failed commit) shows as itself.
-                if len(group.exceptions) == 1:
-                    raise group.exceptions[0] from group
-                raise
+                error = as_raised(group)
+                if error is group:
+                    raise
+                raise error from group
 
         return in_scope

@@ -7,6 +7,7 @@ where `DB_POOL_SIZE` is used, search for `db_pool_size`.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from app.core.errors import ConfigurationError
 from app.core.module import Module
@@ -34,6 +41,21 @@ class Unit:
     """The unit of a numeric setting, shown by `app env`."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormerName:
+    """A variable's name in earlier releases, still read, with a warning that says the new one.
+
+    `log_level: Annotated[str, FormerName("LOG_LVL")] = "INFO"`. Where the environment, or the
+    dotenv file, has both, the new one wins.
+    """
+
+    name: str
+
+
+class RenamedSettingWarning(FutureWarning):
+    """An environment variable is called otherwise now."""
 
 
 Seconds = Annotated[float, Unit("seconds")]
@@ -83,9 +105,44 @@ class ModuleSettings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment and the dotenv file use former names."""
+        for source in (env_settings, dotenv_settings):
+            _accept_former_names(settings_cls, cast("EnvSettingsSource", source))
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
+
     def weaknesses(self) -> Iterable[Weakness]:
         """Yield what must not reach production. Called only to check a deployed environment."""
         return ()
+
+
+def former_names(cls: type[BaseSettings]) -> dict[str, str]:
+    """Return the variables' former names and those they have now, in upper case."""
+    return {
+        item.name.upper(): field.upper()
+        for field, info in cls.model_fields.items()
+        for item in info.metadata
+        if isinstance(item, FormerName)
+    }
+
+
+def _accept_former_names(cls: type[BaseSettings], source: EnvSettingsSource) -> None:
+    """Give a source the values of former names under the new ones, where those are not set."""
+    found = dict(source.env_vars)
+    for former, present in former_names(cls).items():
+        if former.lower() in found and present.lower() not in found:
+            message = f"{former} is called {present} now, and the old name will go: rename it"
+            warnings.warn(message, RenamedSettingWarning, stacklevel=2)
+            found[present.lower()] = found[former.lower()]
+    source.env_vars = found
 
 
 class AppSettings(ModuleSettings):
@@ -99,6 +156,9 @@ class AppSettings(ModuleSettings):
     """How long one module may take to start."""
     app_shutdown_timeout: Seconds = Field(default=10.0, gt=0)
     """How long one module may take to stop."""
+    app_side_work: bool = True
+    """Whether this process handles events and relays what is left, beside what it is asked for.
+    The processes of a compute pool do not."""
 
 
 @dataclass(frozen=True, slots=True)

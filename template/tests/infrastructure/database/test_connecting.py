@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -146,11 +145,15 @@ async def test_a_server_that_goes_away_and_returns_is_used_again(
         ManualClock(),
     )
     async with killer.session() as session:
-        await session.execute(
-            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+        # It returns when they have ended: one that is only told to could still take a statement.
+        ended = await session.scalars(
+            text(
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+                "WHERE datname = :name"
+            ),
             {"name": database.engine.url.database},
         )
-    await asyncio.sleep(0.1)
+        assert ended.all() == [True]
 
     await ask(database)
 

@@ -82,7 +82,7 @@ def test_two_processes_that_migrate_at_once_do_not_collide(each_url: str) -> Non
     env = {**os.environ, "PYTHONPATH": "src", "DATABASE_URL": each_url}
     both = [subprocess.Popen(command, cwd=PROJECT, env=env) for _ in range(2)]
 
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [process.wait(300) for process in both] == [0, 0]
 
 
 @pytest.mark.skipif(not BRANCHES, reason="no module here has migrations")

@@ -13,7 +13,7 @@ from dishka import Provider, Scope
 from app.infrastructure.deferred import Deferrable, Tasks
 from app.infrastructure.deferred.module import module
 from app.infrastructure.queue.testing import JobService, StartJobs
-from tests.infrastructure.deferred.services import OUTBOX, EmailService, Ledger, Visits
+from tests.infrastructure.deferred.services import OUTBOX, EmailService, Ledger, Speaker, Visits
 
 PATIENCE = 20.0
 
@@ -40,6 +40,7 @@ def start(job_service: StartJobs) -> Start:
         provider.provide(EmailService)
         provider.provide(lambda: ledger, provides=Ledger)
         provider.provide(Visits)
+        provider.provide(Speaker)
         ledger = Ledger()
         listed = (
             Deferrable(EmailService),

@@ -15,6 +15,7 @@ from uuid import UUID
 from pydantic import BaseModel, SecretStr
 from typing_extensions import TypedDict
 
+from app.core.deferring import chainable
 from app.infrastructure.deferred import deferrable
 from app.infrastructure.logger import current_context
 
@@ -153,6 +154,27 @@ class Ledger:
 
     def callback(self, function: Thing) -> None:
         raise AssertionError(function)
+
+
+@chainable
+class Sentence:
+    """What `Speaker.say` leads to."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self._words = words
+
+    def and_then(self, word: str) -> Sentence:
+        return Sentence((*self._words, word))
+
+    async def spoken(self) -> list[str]:
+        return [*self._words, str(current_context().work_id)]
+
+
+class Speaker:
+    """A service of a module that knows nothing of deferred calls."""
+
+    def say(self, word: str) -> Sentence:
+        return Sentence((word,))
 
 
 class Thing:

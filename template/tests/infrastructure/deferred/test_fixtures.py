@@ -52,7 +52,8 @@ async def app(overrides: list[Provider]) -> AsyncIterator[FastAPI]:
         requires=("deferred",),
         providers=(provider,),
         routers=(router,),
-        contributes=(Deferrable(EmailService), Deferrable(Visits), Deferrable(Ledger)),
+        # The service may have an `EmailService` of its own.
+        contributes=(Deferrable(EmailService, name="Post"), Deferrable(Visits), Deferrable(Ledger)),
     )
     registry = Registry((*discover().modules, probe))
     settings = load_settings(registry.modules)

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from dishka import AsyncContainer
 
+from app.core.deferring import CallableLater
 from app.core.errors import ConfigurationError, ForbiddenError
 from app.infrastructure.deferred import Call, Deferrable, InvalidCallError, OnBehalfOf, Recorder
 from app.infrastructure.deferred.signing import COVERED, SIGNATURE, Signer
@@ -32,12 +33,25 @@ from tests.infrastructure.deferred.services import (
     Ledger,
     Order,
     Size,
+    Speaker,
     Visits,
 )
 
 ADA = "ada@example.com"
 ORDER = Order(id=UUID(int=7), placed=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC))
 KEY, OTHER_KEY = "k" * 32, "o" * 32
+
+
+async def test_a_service_is_called_whose_module_does_not_require_it(start: Start) -> None:
+    """It is listed, and what it returns is marked, in the words of core; it learns the job's id."""
+    listed = (CallableLater(Speaker, aliases=("Voice",)),)
+    async with start(listed=listed) as service:
+        (job,) = await service.tasks.run_later(
+            lambda run: run(Speaker).say("good").and_then("morning").spoken(), attempts=1
+        )
+        assert await job.result(timeout=PATIENCE) == ["good", "morning", job.id]
+        (named,) = await service.tasks.run_later(lambda run: run["Voice"].say("hi").spoken())
+        assert await named.result(timeout=PATIENCE) == ["hi", named.id]
 
 
 async def test_chains_are_made_in_a_worker(start: Start, outbox: list[dict[str, Any]]) -> None:

@@ -81,9 +81,9 @@ async def test_calls_of_one_key_return_the_first_result(
     )
     await until_done(container)
 
-    assert {await job.result(timeout=5) for job in jobs} == {1}
-    await other.results(timeout=5)
-    assert await service[0].result(timeout=5) == {"cake": 1}  # another method, another key
+    assert {await job.result(timeout=60) for job in jobs} == {1}
+    await other.results(timeout=60)
+    assert await service[0].result(timeout=60) == {"cake": 1}  # another method, another key
     assert await scalars(database, NAMES) == ["cake", "milk", "milk", "tea"]
 
 

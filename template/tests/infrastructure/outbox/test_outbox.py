@@ -70,7 +70,7 @@ async def test_a_call_leaves_with_the_commit(container: AsyncContainer, database
 
     assert await scalars(database, PENDING) == [0]
     await until_done(container)
-    assert await job.result(timeout=5) == 1
+    assert await job.result(timeout=60) == 1
     assert await scalars(database, "SELECT name FROM effects") == ["tea"]
 
 
@@ -91,7 +91,7 @@ async def test_a_rollback_leaves_nothing(container: AsyncContainer, database: Da
 
     assert await scalars(database, "SELECT count(*) FROM outbox") == [0]
     await until_done(container)
-    assert await handles[1].result(timeout=5) == 1
+    assert await handles[1].result(timeout=60) == 1
     assert await scalars(database, "SELECT name FROM effects") == ["milk"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -14,10 +15,18 @@ from pathlib import Path
 
 import pytest
 
+from app.infrastructure.queue import patience
 from app.infrastructure.redis.keys import KeySpace
 
 PROGRAM = Path(__file__).with_name("program.py")
 PATIENCE = 150.0
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was said by tests before: an outage that has just been told is not told again."""
+    monkeypatch.setattr(patience._Voice, "last_line", -math.inf)
+    monkeypatch.setattr(patience._Voice, "last_end", -math.inf)
 
 
 class Ledger:

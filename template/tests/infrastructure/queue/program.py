@@ -1,7 +1,7 @@
 """A worker process with handlers for tests: `python program.py`, or `supervisor` after it.
 
 What its jobs do is written to the file `LEDGER` names, a line each, with one write: it survives
-whatever kills the process.
+whatever kills the process. A line says what, which job, which process, and when.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def note(what: str, job_id: str) -> None:
     """Write a line to the ledger."""
     ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
-        os.write(ledger, f"{what} {job_id} {os.getpid()}\n".encode())
+        os.write(ledger, f"{what} {job_id} {os.getpid()} {time.time()}\n".encode())
     finally:
         os.close(ledger)
 

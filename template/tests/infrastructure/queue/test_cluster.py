@@ -2,78 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
-from collections.abc import Iterator
+import asyncio
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.infrastructure.queue import JobContext, JobFailedError, JobState, Schedule, job
+from app.infrastructure.queue import JobContext, JobFailedError, JobState, Schedule, job, waiting
+from app.infrastructure.queue.signals import LONGEST_CONFIRM
 from app.infrastructure.queue.testing import StartJobs
-from app.infrastructure.redis.embedded import binary
-from tests.infrastructure.redis.test_servers import free_port
+from tests.infrastructure.redis.cluster import running_cluster
 
 pytestmark = pytest.mark.slow
-NODES = 3
-SLOTS = 16_384
 PATIENCE = 20.0
-
-
-def _ask(node: Any, *words: str | int) -> Any:
-    return node.execute_command(*words)
-
-
-def _is_whole(node: Redis) -> bool:
-    said = str(_ask(node, "CLUSTER", "INFO"))
-    return "cluster_state:ok" in said and f"cluster_known_nodes:{NODES}" in said
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Three nodes with a third of the slots each; their URL."""
-    processes: list[subprocess.Popen[bytes]] = []
-    nodes: list[Redis] = []
-    ports = [(free_port(), free_port()) for _ in range(NODES)]
-    try:
-        for port, bus in ports:
-            folder: Path = tmp_path_factory.mktemp("node")
-            words = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
-            words += ["--cluster-enabled", "yes", "--cluster-port", str(bus), "--save", ""]
-            processes.append(subprocess.Popen([binary(), *words], stdout=subprocess.DEVNULL))
-            nodes.append(Redis(port=port))
-        deadline = time.monotonic() + PATIENCE
-        for number, node in enumerate(nodes):
-            _until_up(node, deadline)
-            first, last = (SLOTS * place // NODES for place in (number, number + 1))
-            _ask(node, "CLUSTER", "ADDSLOTSRANGE", first, last - 1)
-            if number:
-                _ask(node, "CLUSTER", "MEET", "127.0.0.1", *ports[0])
-        while not all(map(_is_whole, nodes)):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield f"redis+cluster://127.0.0.1:{ports[0][0]}"
-    finally:
-        for node in nodes:
-            node.close()
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-def _until_up(node: Redis, deadline: float) -> None:
-    while True:
-        try:
-            node.ping()
-        except (OSError, RedisConnectionError):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        else:
-            return
+cluster = pytest.fixture(scope="module")(running_cluster)
 
 
 @pytest.fixture
@@ -85,6 +26,12 @@ def redis_url(cluster: str) -> str:
 @job("double")
 async def double(value: int) -> int:
     return 2 * value
+
+
+@job("slow")
+async def slow(value: int) -> int:
+    await asyncio.sleep(2 * LONGEST_CONFIRM)
+    return value
 
 
 @job("fail", attempts=2)
@@ -119,3 +66,14 @@ async def test_jobs_are_done_on_a_cluster(job_service: StartJobs) -> None:
         assert await never.cancel()
         assert await never.state() is JobState.DEAD
         await jobs.unschedule("default", "tick")
+
+
+async def test_word_of_an_end_comes_on_a_cluster(
+    job_service: StartJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits is told, and need not look again."""
+    async with job_service([slow]) as running:
+        monkeypatch.setattr(waiting, "LOOK_AGAIN", (10 * PATIENCE,))
+        for number in range(2):  # of the first on its own channel, of the second on the process's
+            handle = await running.jobs.publish(slow, number)
+            assert await handle.result(timeout=PATIENCE) == number

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel
+from dishka import AsyncContainer, Provider, Scope
+from pydantic import BaseModel, ConfigDict
 
+from app.core.errors import AppError
+from app.core.module import Module
 from app.infrastructure.queue import (
     Backoff,
     BackoffKind,
@@ -28,6 +32,7 @@ from app.infrastructure.queue import (
     RetryJobError,
     UnknownJobError,
     job,
+    waiting,
 )
 from app.infrastructure.queue.events import JobCompleted, JobQueued, JobRetried, JobStarted
 from app.infrastructure.queue.testing import StartJobs
@@ -94,6 +99,23 @@ async def test_a_payload_may_be_large(job_service: StartJobs) -> None:
         assert await handle.result(timeout=PATIENCE) == text[::-1]
 
 
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+    owner: UUID
+
+
+async def test_a_strict_model_travels_both_ways(job_service: StartJobs) -> None:
+    """What JSON has no type for is a text in it, and no mistake."""
+
+    @job("strict")
+    async def strict(value: Strict) -> Strict:
+        return value
+
+    async with job_service([strict]) as running:
+        handle = await running.jobs.publish(strict, Strict(owner=OWNER))
+        assert await handle.result(timeout=PATIENCE) == Strict(owner=OWNER)
+
+
 async def test_a_handler_that_is_not_async_runs_in_a_thread(job_service: StartJobs) -> None:
     """The loop goes on meanwhile."""
 
@@ -105,6 +127,105 @@ async def test_a_handler_that_is_not_async_runs_in_a_thread(job_service: StartJo
     async with job_service([sync]) as running:
         handle = await running.jobs.publish(sync, "text")
         assert await handle.result(timeout=PATIENCE) == "TEXT"
+
+
+async def test_a_look_without_waiting_finds_what_is_there(job_service: StartJobs) -> None:
+    """`timeout=0` asks once."""
+    async with job_service([echo], work=False) as running:
+        handle = await running.jobs.publish(echo, 1)
+        with pytest.raises(JobTimeoutError):
+            await handle.result(timeout=0)
+        async with job_service([echo]):
+            assert await handle.result(timeout=PATIENCE) == 1
+        assert await handle.result(timeout=0) == 1
+
+
+@pytest.mark.parametrize("end", ["completed", "dead", "cancelled"])
+async def test_who_waits_is_told_and_does_not_ask(
+    job_service: StartJobs, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """The first time on the job's channel, later on that of the waiting process."""
+    monkeypatch.setattr(waiting, "LOOK_AGAIN", (10 * PATIENCE,))
+    go_on = asyncio.Event()
+
+    @job("slow", attempts=1)
+    async def slow(value: int) -> int:
+        await go_on.wait()
+        if end == "dead":
+            raise ValueError
+        return value
+
+    async with job_service([slow, echo]) as running:
+        for number in range(2):  # the second one is published by a process that has waited
+            go_on.clear()
+            handles = [await running.jobs.publish(slow, number) for _ in range(3)]
+            results = [asyncio.ensure_future(h.result(timeout=PATIENCE)) for h in handles]
+            await asyncio.sleep(0.2)
+            if end == "cancelled":  # and they wait until they hear of it
+                assert all([await handle.cancel() for handle in handles])
+            else:
+                go_on.set()
+            errors = {"dead": JobFailedError, "cancelled": JobCancelledError}
+            for result in results:
+                if end == "completed":
+                    assert await result == number
+                else:
+                    with pytest.raises(errors[end]):
+                        await result
+
+
+async def test_who_publishes_and_waits_does_not_ask_for_a_short_job(
+    job_service: StartJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result comes before the question could be answered; an old job is asked for at once."""
+    monkeypatch.setattr(waiting, "SOON", 10 * PATIENCE)
+    async with job_service([echo]) as running:
+        first = await running.jobs.publish(echo, 1)
+        assert await first.result(timeout=PATIENCE) == 1
+        assert await first.result(timeout=PATIENCE) == 1
+        asked: list[str] = []
+        known = running.engine.find
+
+        async def find(queue: str, job_id: str) -> Any:
+            asked.append(job_id)
+            return await known(queue, job_id)
+
+        monkeypatch.setattr(running.engine, "find", find)
+        for number in range(20):
+            handle = await running.jobs.publish(echo, number)
+            assert await handle.result(timeout=PATIENCE) == number
+        # Those that were done before their publisher heard that they were published are asked for.
+        assert len(asked) < 10
+
+
+async def test_jobs_run_while_every_module_does(job_service: StartJobs) -> None:
+    """Not while some have still to start, nor after one was stopped: a job may need any."""
+    said: list[str] = []
+    runs = asyncio.Event()
+
+    async def startup(_: AsyncContainer) -> None:
+        await asyncio.sleep(0.5)
+        said.append("started")
+
+    async def shutdown(_: AsyncContainer) -> None:
+        said.append("stopped")
+
+    late = Module(
+        name="late", summary="test", requires=("queue",), startup=startup, shutdown=shutdown
+    )
+
+    @job("slow")
+    async def slow() -> None:
+        said.append("begun")
+        runs.set()
+        await asyncio.sleep(0.5)
+        said.append("done")
+
+    async with job_service([slow], work=False) as publisher:
+        await publisher.jobs.publish(slow)
+        async with job_service([slow], modules=(late,)), asyncio.timeout(PATIENCE):
+            await runs.wait()
+    assert said == ["started", "begun", "done", "stopped"]
 
 
 async def test_publishing_an_id_twice_adds_one_job(job_service: StartJobs) -> None:
@@ -126,6 +247,21 @@ async def test_publishing_an_id_twice_adds_one_job(job_service: StartJobs) -> No
         assert runs == [1]
 
 
+async def test_an_id_is_free_again_when_its_job_was_purged(job_service: StartJobs) -> None:
+    """Whatever of the old job is still on its way."""
+    async with job_service([echo], work=False) as running:
+        for _ in range(2):
+            old = await running.jobs.publish(echo, 1, id="again")
+            assert await old.cancel()
+            assert await running.engine.purge("default", JobState.DEAD) == 1
+        handle = await running.jobs.publish(echo, 2, id="again")
+        assert await handle.state() is JobState.WAITING
+        async with job_service([echo]):
+            assert await handle.result(timeout=PATIENCE) == 2
+            await asyncio.sleep(0.3)
+            assert (await handle.record()).starts == 1
+
+
 async def test_a_delayed_job_is_not_early_and_hardly_late(job_service: StartJobs) -> None:
     """Delays count in milliseconds, not seconds."""
     started: dict[int, float] = {}
@@ -143,7 +279,7 @@ async def test_a_delayed_job_is_not_early_and_hardly_late(job_service: StartJobs
         assert await handles[0].state() is JobState.DELAYED
         for handle in handles:
             await handle.result(timeout=PATIENCE)
-    assert list(started) == [50, 100, 300, 700]
+    assert sorted(started) == [50, 100, 300, 700]
     for delay, moment in started.items():
         assert moment - published >= delay / 1000
 
@@ -218,6 +354,129 @@ async def test_a_job_out_of_attempts_is_dead_and_can_be_replayed(job_service: St
         record = await handle.record()
         assert (record.starts, record.reason) == (1, None)
         assert await running.engine.list_jobs("default", JobState.DEAD) == []
+
+
+class FinalError(AppError):
+    """It will never work."""
+
+    repeatable = False
+
+
+async def test_an_error_no_other_attempt_helps_ends_the_job(job_service: StartJobs) -> None:
+    """Whoever raises it knows nothing of jobs."""
+
+    @job("final", attempts=9)
+    async def final(_value: int) -> None:
+        raise FinalError
+
+    async with job_service([final]) as running:
+        handle = await running.jobs.publish(final, 1)
+        with pytest.raises(JobFailedError, match="It will never work") as caught:
+            await handle.result(timeout=PATIENCE)
+        assert caught.value.reason is DeadReason.REJECTED
+
+
+class Rows:
+    """What can't be committed."""
+
+
+async def rows() -> AsyncIterator[Rows]:
+    yield Rows()
+    raise FinalError
+
+
+async def test_an_error_of_the_commit_is_the_error_of_the_job(job_service: StartJobs) -> None:
+    """It comes when the handler has returned, from what its services do at their end."""
+
+    @job("commit", attempts=9)
+    async def commit(_value: int, _rows: Rows) -> None:
+        """Do nothing else."""
+
+    provider = Provider(scope=Scope.REQUEST)
+    provider.provide(rows)
+    async with job_service([commit], providers=(provider,)) as running:
+        handle = await running.jobs.publish(commit, 1)
+        with pytest.raises(JobFailedError, match="It will never work") as caught:
+            await handle.result(timeout=PATIENCE)
+        assert caught.value.reason is DeadReason.REJECTED
+
+
+class InTheWayError(AppError):
+    """Another transaction was in the way."""
+
+    transient = True
+
+
+class Harmless:
+    """What a scope gives."""
+
+
+async def test_what_another_transaction_is_in_the_way_of_is_no_failed_attempt(
+    job_service: StartJobs,
+) -> None:
+    """The handler is called again in a scope of its own, with no attempt to spare."""
+    calls: list[int] = []
+
+    @job("collide", attempts=1)
+    async def collide(values: list[int], _service: Harmless) -> int:
+        calls.append(1)
+        total = values.pop() + values.pop()  # is there each time
+        if len(calls) < 4:
+            raise InTheWayError
+        return total
+
+    provider = Provider(scope=Scope.REQUEST)
+    provider.provide(Harmless)
+    async with job_service([collide], providers=(provider,)) as running:
+        handle = await running.jobs.publish(collide, [1, 2])
+        assert await handle.result(timeout=PATIENCE) == 3
+    assert len(calls) == 4
+
+
+async def locked() -> AsyncIterator[Rows]:
+    yield Rows()
+    raise InTheWayError
+
+
+async def test_what_was_interrupted_or_refused_is_not_done_again(job_service: StartJobs) -> None:
+    """Whatever its services meet while they end."""
+    calls: list[str] = []
+
+    @job("endless", attempts=1, timeout=timedelta(seconds=0.3))
+    async def endless(_value: int, _rows: Rows) -> None:
+        calls.append("endless")
+        await asyncio.sleep(60)
+
+    @job("stubborn", attempts=1, timeout=timedelta(seconds=0.3))
+    async def stubborn(_value: int, _service: Harmless) -> None:
+        calls.append("stubborn")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise InTheWayError
+
+    @job("refuse", attempts=9)
+    async def refuse(_value: int, _rows: Rows) -> None:
+        calls.append("refuse")
+        raise FinalError
+
+    provider = Provider(scope=Scope.REQUEST)
+    provider.provide(Harmless)
+    provider.provide(locked)
+    dead = []
+    async with job_service([endless, stubborn, refuse], providers=(provider,)) as running:
+        for each in (endless, stubborn, refuse):
+            handle = await running.jobs.publish(each, 1)
+            with pytest.raises(JobFailedError) as caught:
+                await handle.result(timeout=PATIENCE)
+            dead.append((caught.value.reason, str(caught.value)))
+    assert calls == ["endless", "stubborn", "refuse"]
+    assert [reason for reason, _ in dead] == [
+        DeadReason.ATTEMPTS,
+        DeadReason.ATTEMPTS,
+        DeadReason.REJECTED,
+    ]
+    assert ["took longer" in said for _, said in dead] == [True, True, False]
 
 
 async def test_a_handler_may_give_up_or_ask_for_time(job_service: StartJobs) -> None:
@@ -400,6 +659,31 @@ async def test_a_running_job_is_interrupted(job_service: StartJobs) -> None:
         assert await after.result(timeout=PATIENCE) == 5
 
 
+async def test_an_id_may_be_used_in_two_queues(job_service: StartJobs) -> None:
+    """Cancelling one of the two interrupts that one, though the same process runs both."""
+    started: list[str] = []
+    go_on = asyncio.Event()
+
+    @job("patient")
+    async def patient(queue: str) -> str:
+        started.append(queue)
+        await go_on.wait()
+        return queue
+
+    async with job_service([patient], worker_queues="one,two") as running:
+        handles = {}
+        for queue in ("one", "two"):
+            handles[queue] = await running.jobs.publish(patient, queue, id="same", queue=queue)
+            async with asyncio.timeout(PATIENCE):
+                while queue not in started:  # noqa: ASYNC110 - of a worker
+                    await asyncio.sleep(0.01)
+        assert await handles["one"].cancel()
+        with pytest.raises(JobCancelledError):
+            await handles["one"].result(timeout=PATIENCE)
+        go_on.set()
+        assert await handles["two"].result(timeout=PATIENCE) == "two"
+
+
 async def test_progress_can_be_seen(job_service: StartJobs) -> None:
     """Any JSON."""
     go_on, reported = asyncio.Event(), asyncio.Event()
@@ -450,6 +734,50 @@ async def test_a_job_dies_with_one_it_depends_on(job_service: StartJobs) -> None
         assert raised.value.reason is DeadReason.CHILD
 
 
+@pytest.mark.parametrize("way", ["cancel", "purge"])
+async def test_a_job_dies_when_one_it_depends_on_is_taken_away(
+    job_service: StartJobs, way: str
+) -> None:
+    """It would wait for ever; stock BullMQ deletes it with its last child."""
+    async with job_service([echo], work=False) as running:
+        jobs = running.jobs
+        children = [jobs.prepare(echo, number) for number in (1, 2)]
+        handle = await jobs.publish_after(jobs.prepare(echo, 3, queue="later"), children)
+        if way == "cancel":
+            assert await jobs.handle("default", children[0].id).cancel()
+        else:
+            assert await running.engine.purge("default", JobState.WAITING) == 2
+        async with job_service([echo], worker_queues="later"):
+            with pytest.raises(JobFailedError) as raised:
+                await handle.result(timeout=PATIENCE)
+            assert raised.value.reason is DeadReason.CHILD
+
+
+async def test_what_a_job_depends_on_is_new(job_service: StartJobs) -> None:
+    """Another one may have ended, or be another job's; the same family again changes nothing."""
+    async with job_service([echo], work=False) as running:
+        jobs = running.jobs
+        old = jobs.prepare(echo, 1)
+        await jobs.publish_many([old])
+        family = jobs.prepare(echo, 2), [jobs.prepare(echo, 3)]
+        await jobs.publish_after(*family)
+        for child in (old, family[1][0]):
+            parent = jobs.prepare(echo, 4)
+            with pytest.raises(InvalidJobError, match=f"{child.id}.* was published before"):
+                await jobs.publish_after(parent, [jobs.prepare(echo, 5), child])
+            with pytest.raises(UnknownJobError):
+                await jobs.handle("default", parent.id).state()
+        with pytest.raises(InvalidJobError, match="echo can't be deduplicated"):
+            await jobs.publish_after(
+                jobs.prepare(echo, 6),
+                [jobs.prepare(echo, 7, deduplication=Deduplication(key="k"))],
+            )
+        await jobs.publish_after(*family)
+        (overview,) = await running.admin.overview()
+        assert overview.counts[JobState.WAITING] == 2
+        assert overview.counts[JobState.BLOCKED] == 1
+
+
 async def test_a_paused_queue_starts_nothing_until_it_is_resumed(job_service: StartJobs) -> None:
     """Jobs can be published meanwhile."""
     async with job_service([echo]) as running:
@@ -476,6 +804,9 @@ async def test_bad_jobs_are_refused_where_they_are_published(job_service: StartJ
             {"id": "a:b"},
             {"nonsense": 1},
         ]
+        for name in ("", "x" * 256, "a\nb", "\ud800"):
+            with pytest.raises(InvalidJobError, match="name"):
+                await jobs.publish(name, 1)
         for refused in mistakes:
             with pytest.raises(InvalidJobError):
                 await jobs.publish("any", 1, **refused)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
+from app.infrastructure.logger.testing import LogLines
 from app.infrastructure.queue import (
     JobContext,
     JobState,
@@ -25,49 +24,13 @@ from app.infrastructure.queue import (
     job,
     patience,
 )
-from app.infrastructure.queue.testing import StartJobs
-from app.infrastructure.redis.embedded import binary
+from app.infrastructure.queue.testing import JobService, StartJobs
 from tests.infrastructure.queue.conftest import Ledger, Processes
+from tests.infrastructure.redis.server import Broker
 
 pytestmark = pytest.mark.slow
 PATIENCE = 60.0
-
-
-class Broker:
-    """A server of the test's own, which keeps what it has acknowledged."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self._folder = folder
-        self.start()
-
-    def start(self) -> None:
-        """Start it, with the data it had."""
-        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        words += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        self.process = subprocess.Popen([binary(), *words], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        self.process.kill()
-        self.process.wait()
-
-    def freeze(self) -> None:
-        """Let it answer nobody, with all connections open."""
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Undo `freeze`."""
-        os.kill(self.process.pid, signal.SIGCONT)
+UNENDED = (JobState.WAITING, JobState.DELAYED, JobState.ACTIVE)
 
 
 @pytest.fixture
@@ -82,6 +45,12 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 def redis_url(broker: Broker) -> str:
     """Everything in these tests uses the test's own server."""
     return f"redis://127.0.0.1:{broker.port}"
+
+
+@pytest.fixture
+def job_service(job_service: StartJobs) -> StartJobs:
+    """Services that notice soon when a broker is away."""
+    return partial(job_service, queue_publish_timeout=2.0)
 
 
 @job("echo")
@@ -158,6 +127,58 @@ async def test_work_goes_on_after_the_broker_was_killed(
         assert len(published) > 140
 
 
+async def test_losing_the_broker_is_one_line_however_many_jobs_run(
+    job_service: StartJobs, broker: Broker, log_lines: LogLines
+) -> None:
+    """And so is having it again."""
+    everybody = asyncio.Event()
+    runs = 0
+
+    @job("many", attempts=9)
+    async def many(value: int) -> int:
+        nonlocal runs
+        runs += 1
+        await everybody.wait()
+        return value
+
+    async with job_service([many], worker_concurrency=20, queue_lock=30.0) as running:
+        jobs = running.jobs
+        handles = await jobs.publish_many([jobs.prepare(many, n) for n in range(20)])
+        async with asyncio.timeout(PATIENCE):
+            while runs < 20:  # noqa: ASYNC110 - jobs of a worker
+                await asyncio.sleep(0.02)
+        began = time.monotonic()
+        broker.kill()
+        everybody.set()
+        await asyncio.sleep(3.0)
+        broker.start()
+        for handle in handles:
+            await handle.result(timeout=PATIENCE)
+        seconds = time.monotonic() - began
+    told = [line["message"] for line in log_lines if line["level"] in {"INFO", "WARNING"}]
+    assert any("trying again until the broker answers" in text for text in told)
+    away = [text for text in told if "the broker" in text or "locks" in text]
+    assert len(away) <= seconds + 1
+
+
+async def test_nobody_says_that_a_frozen_broker_answers(
+    job_service: StartJobs, broker: Broker, log_lines: LogLines
+) -> None:
+    """Though a connection may be there."""
+    again = "the broker answers again"
+    async with job_service([echo], queue_lock=15.0) as running:
+        await (await running.jobs.publish(echo, 1)).result(timeout=PATIENCE)
+        broker.freeze()
+        log_lines.clear()
+        try:
+            await asyncio.sleep(7)
+            told = [line["message"] for line in log_lines if again in line["message"]]
+        finally:
+            broker.thaw()
+        await (await running.jobs.publish(echo, 2)).result(timeout=PATIENCE)
+    assert told == []
+
+
 async def test_sigterm_ends_a_worker_whose_broker_is_frozen(
     job_service: StartJobs, processes: Processes, ledger: Ledger, broker: Broker
 ) -> None:
@@ -202,15 +223,19 @@ async def test_a_worker_whose_places_are_all_taken_is_healthy(
 ) -> None:
     """It asks for nothing then, and hears of the broker all the same."""
     monkeypatch.setattr(patience, "SILENT_SECONDS", 1.5)
+    go_on = asyncio.Event()
 
     @job("long")
-    async def long(seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def long() -> None:
+        await go_on.wait()
 
     async with job_service([long], worker_concurrency=1) as running:
-        handle = await running.jobs.publish(long, 3.0)
+        handle = await running.jobs.publish(long)
         await asyncio.sleep(2.5)
-        assert running.worker.silent_queues() == []
+        async with asyncio.timeout(PATIENCE):  # of a machine that stood still it hears in a moment
+            while running.worker.silent_queues():  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+        go_on.set()
         await handle.result(timeout=PATIENCE)
 
 
@@ -268,6 +293,12 @@ async def test_a_queue_s_concurrency_is_kept_over_all_workers(job_service: Start
     assert most == 2
 
 
+async def is_idle(running: JobService) -> bool:
+    """Tell whether no job of the queue has still to end."""
+    counts = await running.engine.counts("default")
+    return not any(counts[state] for state in UNENDED)
+
+
 async def test_a_schedule_fires_once_however_many_workers_run(job_service: StartJobs) -> None:
     """By interval and by cron; it can be listed and removed."""
     ticks: dict[str, list[str]] = {"interval": [], "cron": []}
@@ -281,8 +312,11 @@ async def test_a_schedule_fires_once_however_many_workers_run(job_service: Start
     )
     cron = Schedule(key="each-second", job="tick", payload="cron", cron="* * * * * *")
     contributes = [tick, interval, cron]
+    began = time.monotonic()
     async with job_service(contributes) as first, job_service(contributes):
-        await asyncio.sleep(2.6)
+        async with asyncio.timeout(PATIENCE):
+            while len(ticks["interval"]) < 12 or len(ticks["cron"]) < 4:  # noqa: ASYNC110 - of jobs
+                await asyncio.sleep(0.02)
         listed = {record.key: record for record in await first.admin.schedules()}
         assert listed.keys() == {"often", "each-second"}
         assert (listed["often"].every, listed["each-second"].cron) == (
@@ -292,11 +326,17 @@ async def test_a_schedule_fires_once_however_many_workers_run(job_service: Start
         assert await first.jobs.unschedule("default", "often")
         assert await first.jobs.unschedule("default", "each-second")
         assert not await first.jobs.unschedule("default", "often")
+        seconds = time.monotonic() - began
         await asyncio.sleep(0.3)
+        async with asyncio.timeout(PATIENCE):  # until what was begun before that has ended
+            while not await is_idle(first):  # noqa: ASYNC110 - of jobs
+                await asyncio.sleep(0.02)
         before = {kind: len(ids) for kind, ids in ticks.items()}
         await asyncio.sleep(1.2)
         assert {kind: len(ids) for kind, ids in ticks.items()} == before
     for ids in ticks.values():
         assert len(ids) == len(set(ids))
-    assert 8 <= len(ticks["interval"]) <= 13
-    assert 2 <= len(ticks["cron"]) <= 4
+    moments = sorted(int(job_id.rpartition(":")[2]) for job_id in ticks["interval"])
+    assert all(later - earlier >= 250 for earlier, later in pairwise(moments))
+    assert len(ticks["interval"]) <= seconds / 0.25 + 1
+    assert len(ticks["cron"]) <= seconds + 1

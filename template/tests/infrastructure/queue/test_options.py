@@ -79,13 +79,17 @@ def test_cron_minds_the_time_zone_and_its_changes() -> None:
     assert schedule.after(datetime(2026, 1, 1, 0, tzinfo=UTC)).hour == 8
 
 
-def test_intervals_are_the_same_in_every_process() -> None:
+def test_intervals_are_counted_from_a_time_it_fired() -> None:
+    """Whoever looks, and however late, comes to the same times."""
     schedule = Schedule(key="a", job="b", every=timedelta(minutes=5))
+    fired = datetime(2026, 1, 1, 10, 1, 7, tzinfo=UTC)
 
-    first = schedule.after(datetime(2026, 1, 1, 10, 1, 7, tzinfo=UTC))
-    other = schedule.after(datetime(2026, 1, 1, 10, 4, 59, tzinfo=UTC))
+    first = schedule.after(fired, fired)
+    other = schedule.after(fired + timedelta(minutes=4, seconds=59), fired)
+    late = schedule.after(fired + timedelta(minutes=11), fired)
 
-    assert first == other == datetime(2026, 1, 1, 10, 5, tzinfo=UTC)
+    assert first == other == fired + timedelta(minutes=5)
+    assert late == fired + timedelta(minutes=15)
 
 
 def test_a_handler_must_say_its_types() -> None:

@@ -32,7 +32,7 @@ print(server.path, flush=True)
 sys.stdin.readline()
 server.release()
 """
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds until a test gives up waiting; what it waits for takes about one."""
 
 User = subprocess.Popen[str]

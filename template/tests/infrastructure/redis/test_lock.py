@@ -33,7 +33,7 @@ async def test_who_waits_gets_it_next(locks: Locks) -> None:
     order: list[str] = []
 
     async def work(name: str) -> None:
-        async with locks.lock("report", wait=5):
+        async with locks.lock("report", wait=60):
             order.append(f"+{name}")
             await asyncio.sleep(0.05)
             order.append(f"-{name}")
@@ -53,9 +53,14 @@ async def test_each_holders_token_is_larger(locks: Locks) -> None:
     assert tokens == sorted(set(tokens))
 
 
-async def test_it_is_renewed_while_it_is_held(locks: Locks) -> None:
-    async with locks.lock("report", ttl=0.3):
-        await asyncio.sleep(0.8)
+async def test_it_is_renewed_while_it_is_held(locks: Locks, redis: Redis, keys: KeySpace) -> None:
+    """Long before it ends; half of its time is taken away, as if that had passed."""
+    key = keys.tagged("report", "lock")
+    async with locks.lock("report", ttl=6):
+        await redis.pexpire(key, 3000)
+        async with asyncio.timeout(60):
+            while await redis.pttl(key) <= 3000:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.05)
         with pytest.raises(LockNotAcquiredError):
             async with locks.lock("report"):
                 pass
@@ -64,7 +69,7 @@ async def test_it_is_renewed_while_it_is_held(locks: Locks) -> None:
 async def test_that_of_a_crashed_holder_expires(locks: Locks) -> None:
     held = await locks._acquire("report", 0.1, 0)
 
-    async with locks.lock("report", wait=2) as later:
+    async with locks.lock("report", wait=60) as later:
         assert later.token > held.token
 
 
@@ -73,9 +78,9 @@ async def test_who_loses_it_is_interrupted(locks: Locks, redis: Redis, keys: Key
 
     async def work() -> None:
         nonlocal finished
-        async with locks.lock("report", ttl=0.3):
+        async with locks.lock("report", ttl=3):
             await redis.set(keys.tagged("report", "lock"), "somebody else")
-            await asyncio.sleep(5)
+            await asyncio.sleep(60)
             finished = True
 
     with pytest.raises(LockLostError):
@@ -88,16 +93,19 @@ async def test_who_loses_it_is_interrupted(locks: Locks, redis: Redis, keys: Key
 async def test_without_renewal_the_block_has_its_time(locks: Locks) -> None:
     with pytest.raises(LockLostError):
         async with locks.lock("report", ttl=0.1, renew=False):
-            await asyncio.sleep(5)
+            await asyncio.sleep(60)
 
 
 async def test_a_cancellation_from_outside_stays_one(locks: Locks) -> None:
+    held = asyncio.Event()
+
     async def work() -> None:
         async with locks.lock("report"):
-            await asyncio.sleep(5)
+            held.set()
+            await asyncio.sleep(60)
 
     task = asyncio.create_task(work())
-    await asyncio.sleep(0.1)
+    await held.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -125,9 +133,9 @@ async def test_a_block_that_ignores_the_loss_is_told_at_its_end(
     locks: Locks, redis: Redis, keys: KeySpace
 ) -> None:
     with pytest.raises(LockLostError):
-        async with locks.lock("report", ttl=0.3):
+        async with locks.lock("report", ttl=1):
             await redis.delete(keys.tagged("report", "lock"))
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(10)
+                await asyncio.sleep(60)
 
     await asyncio.sleep(0)  # nothing of the cancellation is left

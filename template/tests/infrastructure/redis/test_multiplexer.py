@@ -35,6 +35,8 @@ class Proxy:
         self._writers: list[asyncio.StreamWriter] = []
         self.open = asyncio.Event()
         self.open.set()
+        self.late = 0.0
+        """Seconds it keeps everything it is told."""
 
     async def start(self) -> int:
         """Listen; return the port."""
@@ -50,6 +52,7 @@ class Proxy:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             await self.open.wait()
+            await asyncio.sleep(self.late)
             writer.write(data)
         writer.close()
 
@@ -76,11 +79,15 @@ async def proxy(redis_settings: RedisSettings) -> AsyncIterator[Proxy]:
     await made.stop()
 
 
+TIMEOUT = 1.5
+"""Long enough for what takes a moment on a busy machine, and waited for by a few tests."""
+
+
 @pytest.fixture
 async def through(proxy: Proxy) -> AsyncIterator[Multiplexer]:
     """A multiplexer whose connection the test can break."""
     url = SecretStr(f"redis://127.0.0.1:{await proxy.start()}")
-    settings = RedisSettings(redis_url=url, redis_timeout=0.5)
+    settings = RedisSettings(redis_url=url, redis_timeout=TIMEOUT)
     made = Multiplexer(settings, settings.address, "test")
     yield made
     await made.close()
@@ -212,6 +219,38 @@ async def test_a_server_that_says_nothing_is_left(through: Multiplexer, proxy: P
 
     proxy.open.set()
     assert await through.execute("ECHO", "again") == "again"
+
+
+async def test_however_many_wait_for_a_connection_it_is_made(
+    through: Multiplexer, proxy: Proxy
+) -> None:
+    """In a row, each would have the moment between two of them: less than connecting takes."""
+    proxy.open.clear()
+    proxy.late = 0.05
+    asked: list[asyncio.Task[str]] = []
+    left = 150
+    while left:
+        asked.append(asyncio.create_task(through.execute("ECHO", str(len(asked)))))
+        await asyncio.sleep(0.01)
+        if asked[0].done():
+            proxy.open.set()
+            left -= 1
+
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert isinstance(answers[0], RedisConnectionError)
+    assert answers[-50:] == [str(number) for number in range(len(asked) - 50, len(asked))]
+
+
+async def test_connecting_ends_with_the_multiplexer(through: Multiplexer, proxy: Proxy) -> None:
+    proxy.open.clear()
+    asked = asyncio.create_task(through.execute("PING"))
+    await asyncio.sleep(0.05)
+
+    await through.close()
+
+    with pytest.raises(RedisConnectionError):
+        await asked
 
 
 async def test_a_wrong_password_is_said(redis_settings: RedisSettings) -> None:

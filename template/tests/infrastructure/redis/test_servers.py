@@ -25,15 +25,10 @@ from app.infrastructure.redis.client import build_client, close_client
 from app.infrastructure.redis.embedded import binary
 from app.infrastructure.redis.module import module
 from app.infrastructure.redis.settings import RedisSettings
+from tests.ports import free_port
 
 PASSWORD = "a-password-for-this-test"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -52,7 +47,7 @@ def start(servers: list[subprocess.Popen[bytes]], folder: Path, *words: str) -> 
     folder.mkdir(exist_ok=True)
     argv = [str(binary()), *words, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     servers.append(subprocess.Popen([*argv, "--save", ""], stdout=subprocess.DEVNULL))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -84,8 +79,12 @@ async def test_a_server_with_a_password(
     await use(client)
     async with PubSub(client, KeySpace("test")).subscribe("c", model=int) as messages:
         await PubSub(client, KeySpace("test")).publish("c", 5)
-        assert (await asyncio.wait_for(anext(messages), 5)).data == 5
+        assert (await asyncio.wait_for(anext(messages), PATIENCE)).data == 5
     await client.aclose()
+
+
+async def is_whole(node: Any) -> bool:
+    return "cluster_state:ok" in str(await node.execute_command("CLUSTER", "INFO"))
 
 
 async def test_a_cluster(servers: list[subprocess.Popen[bytes]], tmp_path: Path) -> None:
@@ -95,10 +94,9 @@ async def test_a_cluster(servers: list[subprocess.Popen[bytes]], tmp_path: Path)
     plain_settings = settings_for(f"redis://127.0.0.1:{port}/0")
     plain: Any = build_client(plain_settings, plain_settings.address, "test")
     await plain.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-    for _ in range(200):
-        if "cluster_state:ok" in str(await plain.execute_command("CLUSTER", "INFO")):
-            break
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(PATIENCE):
+        while not await is_whole(plain):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.05)
     await plain.aclose()
     settings = settings_for(f"redis+cluster://127.0.0.1:{port}")
     client = build_client(settings, settings.address, "test")

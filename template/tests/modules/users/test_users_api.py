@@ -282,3 +282,16 @@ async def test_registrations_at_the_same_time_leave_one(client: AsyncClient) -> 
 
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
     assert (await client.get("/users")).json()["total"] == 1
+
+
+async def test_a_user_one_has_is_not_sent_again(client: AsyncClient) -> None:
+    """RFC 9110 §13.1.2: 304 without a body while the tag is the user's, 200 after a change."""
+    created = await client.post("/users", json=ADA)
+    url, tag = created.headers["location"], created.headers["etag"]
+
+    same = await client.get(url, headers={"If-None-Match": f'"0", W/{tag}'})
+    await client.patch(url, json={"name": "Ada King"})
+    changed = await client.get(url, headers={"If-None-Match": tag})
+
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
+    assert (changed.status_code, changed.json()["name"]) == (200, "Ada King")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from dishka import AsyncContainer
 from httpx2 import AsyncClient
@@ -10,18 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.discovery import discover
 from app.core.settings import Environment
+from app.core.testing import PublishedEvents
 from app.infrastructure.database.seeds import run_seeds
-from app.infrastructure.logger.testing import LogLines
+from app.modules.users.events import UserDeleted, UserRegistered, UserUpdated
 from app.modules.users.passwords import PasswordHasher
 from app.modules.users.repository import UserRepository
 from app.modules.users.schemas import UserCreate
 from app.modules.users.seeds import NAMES
 from app.modules.users.service import UserService
 from tests.modules.users.conftest import PASSWORD, MakeUser
-
-
-def events(lines: LogLines) -> list[str]:
-    return [str(line["message"]) for line in lines if "event" in line]
 
 
 async def test_the_password_is_kept_as_an_argon2id_hash(
@@ -52,17 +51,23 @@ async def test_a_changed_password_replaces_the_old_one(
 
 
 async def test_what_happens_is_announced_after_it_lasts(
-    make_user: MakeUser, client: AsyncClient, log_lines: LogLines
+    make_user: MakeUser, client: AsyncClient, published: PublishedEvents
 ) -> None:
     user = await make_user()
     await client.patch(f"/users/{user['id']}", json={"name": "Ada King"})
     await client.delete(f"/users/{user['id']}")
 
-    assert events(log_lines) == ["UserCreated", "UserUpdated", "UserDeleted"]
+    who = UUID(user["id"])
+    assert published.events == [
+        UserRegistered(user_id=who),
+        UserUpdated(user_id=who, changed=("name",)),
+        UserDeleted(user_id=who),
+    ]
+    assert {envelope.key for envelope in published.envelopes} == {f"user:{who}"}
 
 
 async def test_what_was_rolled_back_is_not_announced(
-    container: AsyncContainer, log_lines: LogLines
+    container: AsyncContainer, published: PublishedEvents
 ) -> None:
     data = UserCreate(email="ada@example.com", name="Ada", password=SecretStr(PASSWORD))
 
@@ -75,7 +80,7 @@ async def test_what_was_rolled_back_is_not_announced(
     with pytest.raises(RuntimeError, match="afterwards"):
         await create_and_fail()
 
-    assert events(log_lines) == []
+    assert published.events == []
     async with container() as scope:
         assert await (await scope.get(UserRepository)).by_email("ada@example.com") is None
 

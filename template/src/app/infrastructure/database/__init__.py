@@ -23,6 +23,7 @@ from app.infrastructure.database.retry import transaction_with_retry
 from app.infrastructure.database.seeds import Seed
 from app.infrastructure.database.session import (
     after_commit,
+    after_rollback,
     current_session,
     read_only,
     transaction,
@@ -48,6 +49,7 @@ __all__ = [
     "UtcDateTime",
     "Versioned",
     "after_commit",
+    "after_rollback",
     "at_least",
     "before",
     "contains",

@@ -24,6 +24,8 @@ class DatabaseUnavailableError(ServiceUnavailableError):
 class TransientDatabaseError(ServiceUnavailableError):
     """Another transaction was in the way. Repeat the request."""
 
+    transient = True
+
 
 class StatementTimeoutError(ServiceUnavailableError):
     """The database took too long."""

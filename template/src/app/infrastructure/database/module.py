@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 
 from dishka import AsyncContainer, Provider, Scope
 from loguru import logger
@@ -11,13 +12,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.clock import Clock
 from app.core.dev import DevStep
 from app.core.errors import ConfigurationError
+from app.core.events import Envelope, EventDetour, Events
 from app.core.module import Module
-from app.core.settings import AppSettings
+from app.core.settings import AppSettings, SettingsBundle
+from app.core.work import WorkPort
 from app.infrastructure.database.database import Database
 from app.infrastructure.database.errors import DatabaseUnavailableError
 from app.infrastructure.database.health import DATABASE_CHECK
 from app.infrastructure.database.migrations import refuse_unknown, schema_state
-from app.infrastructure.database.session import unit_of_work
+from app.infrastructure.database.session import (
+    after_commit,
+    after_current_commit,
+    current_session,
+    unit_of_work,
+    work_state,
+)
 from app.infrastructure.database.settings import DatabaseSettings
 
 
@@ -77,6 +86,20 @@ async def stop(container: AsyncContainer) -> None:
     await (await container.get(Database)).dispose()
 
 
+async def take(container: AsyncContainer, envelopes: Sequence[Envelope]) -> bool:
+    """Let events of the running unit of work wait for its commit, if there is one."""
+    session = current_session()
+    if session is None:
+        return False
+    after_commit(session, partial((await container.get(Events)).deliver, envelopes))
+    return True
+
+
+def may_lag(settings: SettingsBundle) -> bool:
+    """Tell whether there are replicas."""
+    return bool(settings.get(DatabaseSettings).replica_urls)
+
+
 def _prepare() -> str:
     # Imported when needed: the service itself never runs migrations.
     from app.infrastructure.database import operations  # noqa: PLC0415
@@ -92,5 +115,9 @@ module = Module(
     startup=start,
     shutdown=stop,
     health_checks=(DATABASE_CHECK,),
-    contributes=(DevStep(name="migrate and seed the database", run=_prepare),),
+    contributes=(
+        DevStep(name="migrate and seed the database", run=_prepare),
+        EventDetour(take),
+        WorkPort(state=work_state, after_commit=after_current_commit, may_lag=may_lag),
+    ),
 )

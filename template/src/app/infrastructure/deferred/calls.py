@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
+from app.infrastructure.deferred.arguments import Arguments
 from app.infrastructure.deferred.catalog import Deferrable
 from app.infrastructure.deferred.errors import InvalidCallError
-from app.infrastructure.deferred.methods import Arguments, Method, methods_of
+from app.infrastructure.deferred.methods import Method, methods_of
 from app.infrastructure.deferred.options import CallOptions
 
 VERSION = 1

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
+from app.core.deferring import CallableLater
 from app.core.errors import ConfigurationError
 from app.infrastructure.deferred.errors import InvalidCallError
 from app.infrastructure.deferred.methods import Method, Methods, methods_of
@@ -20,15 +21,8 @@ JOB_PREFIX = "deferred."
 
 
 @dataclass(frozen=True, slots=True)
-class Deferrable:
+class Deferrable(CallableLater):
     """A module contributes one for each class whose public methods may be called from afar."""
-
-    provider: type
-    """What the container provides."""
-    name: str = ""
-    """Stands on the wire; default: the class's name. Keep it when you rename the class."""
-    aliases: tuple[str, ...] = ()
-    """Former names, which jobs in flight may still carry."""
 
     @property
     def wire_name(self) -> str:
@@ -58,15 +52,16 @@ def _defaults(provider: type, last: Method) -> JobOptions:
 class Catalog:
     """The deferrable classes of the service."""
 
-    def __init__(self, items: Iterable[Deferrable]) -> None:
-        """Collect them.
+    def __init__(self, items: Iterable[CallableLater]) -> None:
+        """Collect them, also those of modules that know nothing of this one.
 
         Raises:
             ConfigurationError: two have the same name, or one a name that can't be used.
         """
         self._by_class: dict[type, Deferrable] = {}
         self._by_name: dict[str, Deferrable] = {}
-        for item in items:
+        for listed in items:
+            item = Deferrable(listed.provider, listed.name, listed.aliases)
             self._by_class[item.provider] = item
             for name in (item.wire_name, *item.aliases):
                 if not name.isidentifier() or name.startswith("_"):

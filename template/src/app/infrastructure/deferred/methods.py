@@ -15,22 +15,16 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
 from itertools import takewhile
-from typing import Annotated, Any, NotRequired, Self, TypeVar, Union, Unpack, cast
-from uuid import UUID
+from typing import Annotated, Any, NotRequired, Self, TypeVar, Union, Unpack
 
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaError
-from typing_extensions import TypedDict
+from pydantic import TypeAdapter, ValidationError
 
+from app.infrastructure.deferred.arguments import SCHEMA_ERRORS, Adapter, Arguments
 from app.infrastructure.deferred.errors import InvalidCallError, UnknownMethodError
 from app.infrastructure.deferred.options import DECLARED, Declared, declared_on
-from app.infrastructure.deferred.sameness import same
 
-EXACT = ConfigDict(strict=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
-"""An argument is what its annotation says, not what could be made of it."""
 LONGEST = 200
 """Characters of a value that an error shows."""
-SCHEMA_ERRORS = (PydanticUserError, SchemaError, TypeError, NameError)
 NOT_FOLLOWED: Mapping[Any, str] = {
     inspect.Signature.empty: "does not say what it returns",
     None: "returns None",
@@ -39,9 +33,6 @@ NOT_FOLLOWED: Mapping[Any, str] = {
     types.UnionType: "may return several things",
 }
 """What a method returns, and why no call can follow it."""
-EXACT_TYPES = {kind for one in (str, int, bool, UUID) for kind in (one, NotRequired[one])}
-"""Whose values are the same after any way through JSON."""
-Arguments = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +113,7 @@ class Method:
             raise InvalidCallError(message) from error
 
     @cached_property
-    def _adapter(self) -> _Adapter:
+    def _adapter(self) -> Adapter:
         """Reads and writes the arguments, by name."""
         if inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function):
             message = f"{self.title} can't be deferred: it is a generator"
@@ -133,7 +124,7 @@ class Method:
             needed = parameter in self._needed
             fields[parameter.name] = annotation if needed else NotRequired[annotation]
         try:
-            return _Adapter(fields)
+            return Adapter(fields)
         except SCHEMA_ERRORS:
             raise self._unusable(fields) from None
 
@@ -141,7 +132,7 @@ class Method:
         """Find the parameter whose type JSON can't hold."""
         for name, annotation in fields.items():
             try:
-                _Adapter({name: annotation})
+                Adapter({name: annotation})
             except SCHEMA_ERRORS as error:
                 why = str(error).partition("\n")[0]
                 message = (
@@ -233,7 +224,7 @@ class Method:
     def _unwritable(self, arguments: Arguments) -> InvalidCallError:
         """Find the argument that JSON can't hold."""
         for name, value in arguments.items():
-            alone = _Adapter({name: _annotation(self, self.signature.parameters[name])})
+            alone = Adapter({name: _annotation(self, self.signature.parameters[name])})
             if not alone.write({name: value}):
                 message = (
                     f"{self}: argument {name!r} does not survive the way to the worker as JSON: "
@@ -255,7 +246,7 @@ class Methods:
         self._aliases: dict[str, Method] = {}
         for name, value in _public(kind):
             if isinstance(value, types.FunctionType):
-                self._methods[name] = method = _method(kind, name, value)
+                self._methods[name] = method = method_of(kind, name, value)
                 self._aliases.update(dict.fromkeys(method.declared.aliases, method))
             else:
                 self._refused[name] = f"is a {type(value).__name__}, not a method"
@@ -310,7 +301,8 @@ def _package(kind: type) -> str:
     return kind.__module__.partition(".")[0]
 
 
-def _method(owner: type, name: str, function: Callable[..., Any]) -> Method:
+def method_of(owner: type, name: str, function: Callable[..., Any]) -> Method:
+    """Return a method of a class, public or not."""
     signature = inspect.signature(function)
     shown = [
         parameter.replace(annotation=_shown(parameter.annotation))
@@ -338,40 +330,6 @@ class _Written(str):
 
     def __repr__(self) -> str:
         return str(self)
-
-
-class _Adapter:
-    """Checks, writes and reads the arguments of one method."""
-
-    def __init__(self, fields: Mapping[str, Any]) -> None:
-        # What is checked strictly can't come back as something else.
-        self._is_exact = all(annotation in EXACT_TYPES for annotation in fields.values())
-        kind = cast("Any", TypedDict)("Arguments", fields)
-        kind.__pydantic_config__ = EXACT
-        # In a list, because writing follows the configuration of the outermost type, and that of a
-        # TypedDict does not count.
-        whole: Any = types.GenericAlias(list, (kind,))
-        self._adapter: TypeAdapter[list[Arguments]] = TypeAdapter(whole, config=EXACT)
-
-    def check(self, arguments: Arguments) -> Arguments:
-        return self._adapter.validate_python([arguments])[0]
-
-    def read(self, body: bytes) -> Arguments:
-        return self._adapter.validate_json(b"[%b]" % body)[0]
-
-    def write(self, checked: Arguments) -> tuple[bytes, Arguments] | None:
-        """Return arguments as JSON and as they come out of it; None, where that is not the same."""
-        for unset in (True, False):  # what was not set in a model stays unset, where that is right
-            try:
-                body = self._adapter.dump_json([checked], exclude_unset=unset, warnings="error")
-                if self._is_exact:
-                    return body[1:-1], checked
-                (received,) = self._adapter.validate_json(body)
-            except (PydanticSerializationError, ValidationError, ValueError, RecursionError):
-                continue
-            if received == checked or same(received, checked):
-                return body[1:-1], received
-        return None
 
 
 def _annotation(method: Method, parameter: inspect.Parameter) -> Any:

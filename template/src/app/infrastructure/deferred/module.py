@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dishka import AsyncContainer, Provider, Scope
 
+from app.core.deferring import CallableLater
 from app.core.discovery import Registry
 from app.core.errors import ConfigurationError
 from app.core.module import Module
-from app.infrastructure.deferred.catalog import Catalog, Deferrable
+from app.infrastructure.deferred.catalog import Catalog
 from app.infrastructure.deferred.ports import OnceOnly
 from app.infrastructure.deferred.replay import OnBehalfOf, Replayer, handlers
 from app.infrastructure.deferred.settings import DeferredSettings
@@ -18,7 +19,7 @@ from app.infrastructure.queue import HandlerSource
 
 def provide_catalog(registry: Registry) -> Catalog:
     """What the modules list."""
-    return Catalog(registry.contributions(Deferrable))
+    return Catalog(registry.contributions(CallableLater))
 
 
 def provide_signer(settings: DeferredSettings) -> Signer:

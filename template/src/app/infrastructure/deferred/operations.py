@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from app.core.deferring import CallableLater
 from app.core.discovery import discover
-from app.infrastructure.deferred.catalog import Catalog, Deferrable
+from app.infrastructure.deferred.catalog import Catalog
 from app.infrastructure.deferred.methods import Method
 
 NOTHING = "Nothing is deferrable: list a class in its module, `contributes=(Deferrable(X),)`"
 
 
 def _catalog() -> Catalog:
-    return Catalog(discover().contributions(Deferrable))
+    return Catalog(discover().contributions(CallableLater))
 
 
 def as_text() -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, TypeVar, Unpack, cast
 
+from app.core.deferring import MARK
 from app.infrastructure.deferred.errors import InvalidCallError
 from app.infrastructure.queue import Backoff, Deduplication
 from app.infrastructure.queue.options import OptionChanges
 
-DECLARED = "__deferrable__"
+DECLARED = MARK
 LONGEST_KEY = 190
 """Characters of an idempotency key, so that a number still fits."""
 ItemT = TypeVar("ItemT", bound=Callable[..., Any])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal
 
 from dishka import AsyncContainer
 from loguru import logger
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError
 
+from app.core.deferring import CallableLater
 from app.core.discovery import Registry
 from app.core.errors import ForbiddenError
 from app.infrastructure.deferred.calls import Call, Step, read_envelope
@@ -57,7 +59,7 @@ class Replayer:
             RejectJobError: the call can't be made, by this version of the service or at all.
         """
         call = self._read(target, job)
-        await self._ask(call, scope)
+        await self.ask(call, scope)
 
         key = job.headers.get(IDEMPOTENCY)
         if not key:
@@ -80,7 +82,12 @@ class Replayer:
             logger.bind(security="deferred").error("A deferred call is refused: {}", error.detail)
             raise RejectJobError(error.detail) from error
 
-    async def _ask(self, call: Call, scope: AsyncContainer) -> None:
+    async def ask(self, call: Call, scope: AsyncContainer) -> None:
+        """Ask the checks whether a call may be made.
+
+        Raises:
+            RejectJobError: it may not.
+        """
         try:
             for item in self._checks:
                 await item.check(current_context(), call, scope)
@@ -137,26 +144,26 @@ class Outcome:
 class _OutcomeAdapter:
     """Writes outcomes, after the scope of the job has closed: what was done is committed then."""
 
-    def dump_json(self, outcome: Outcome, **options: Any) -> bytes:
+    def dump_json(self, outcome: Outcome, /, *, warnings: Literal["error"]) -> bytes:
         """Return it as JSON; null, where JSON can't hold such values."""
         if outcome.adapter is None or outcome.value is None:
             return b"null"
-        return outcome.adapter.dump_json(outcome.value, **options)
+        return outcome.adapter.dump_json(outcome.value, warnings=warnings)
 
-    def validate_python(self, value: Any) -> Any:
+    def validate_json(self, data: str, /) -> Any:
         """Return a result as it is: who published by name knows no type."""
-        return value
+        return json.loads(data)
 
 
 def handlers(registry: Registry) -> Iterable[JobHandler[Any, Any]]:
     """Return a handler of jobs for each deferrable class, under each of its names."""
-    for name, target in Catalog(registry.contributions(Deferrable)).names.items():
+    for name, target in Catalog(registry.contributions(CallableLater)).names.items():
         yield JobHandler(
             name=JOB_PREFIX + name,
             function=partial(_handle, target),
             options=JobOptions(),
             payload=None,
-            result=cast("TypeAdapter[Any]", _OutcomeAdapter()),
+            result=_OutcomeAdapter(),
             services={"replayer": Replayer, "scope": AsyncContainer},
             context_parameter="context",
             more_queues=target.queues(),

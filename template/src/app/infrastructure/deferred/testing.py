@@ -13,9 +13,10 @@ from typing import Any, cast
 import pytest
 from dishka import AsyncContainer, Provider, Scope
 
+from app.core.deferring import CallableLater
 from app.core.discovery import discover
 from app.infrastructure.deferred.calls import Call
-from app.infrastructure.deferred.catalog import Catalog, Deferrable
+from app.infrastructure.deferred.catalog import Catalog
 from app.infrastructure.deferred.options import CallOptions
 from app.infrastructure.deferred.recorder import Recorder
 from app.infrastructure.deferred.replay import Replayer
@@ -53,7 +54,7 @@ class RecordedCalls:
         Raises:
             InvalidCallError: as `run_later`.
         """
-        recorder = Recorder(self.catalog or Catalog(discover().contributions(Deferrable)))
+        recorder = Recorder(self.catalog or Catalog(discover().contributions(CallableLater)))
         record(recorder)
         return recorder.finish()
 
@@ -161,7 +162,7 @@ def run_jobs(container: AsyncContainer) -> RunJobs:
 
 
 async def until_done(container: AsyncContainer) -> None:
-    """Do the waiting jobs of a service.
+    """Do the waiting jobs of a service, one at a time: a test's database has one connection.
 
     Raises:
         TimeoutError: some have not ended in time.
@@ -169,14 +170,15 @@ async def until_done(container: AsyncContainer) -> None:
     worker = await container.get(Worker)
     engine = (await container.get(JobQueue)).engine
     queues = (await container.get(HandlerRegistry)).queues()
-    await worker.start()
-    try:
-        async with asyncio.timeout(PATIENCE):
-            for queue in queues:
-                while await _is_busy(engine, queue):  # noqa: ASYNC110 - others may work too
+    async with asyncio.timeout(PATIENCE):
+        # A job may publish others, to a queue that was empty before.
+        while busy := [queue for queue in queues if await _is_busy(engine, queue)]:
+            await worker.start(busy[:1], concurrency=1)
+            try:
+                while await _is_busy(engine, busy[0]):  # noqa: ASYNC110 - others may work too
                     await asyncio.sleep(POLL)
-    finally:
-        await worker.stop(PATIENCE)
+            finally:
+                await worker.stop(PATIENCE)
 
 
 async def _is_busy(engine: JobEngine, queue: str) -> bool:

@@ -33,6 +33,8 @@ class LogContext:
     """Whose data is worked on, in a service that keeps several apart."""
     locale: str | None = None
     """Language tag (BCP 47) of the texts the caller wants; passed on, on no line."""
+    work_id: str | None = None
+    """Names the work that is done, the same at each attempt of it, such as a job; on no line."""
     sampled: bool = True
     """Whether the caller records the trace; passed on, on no line."""
 

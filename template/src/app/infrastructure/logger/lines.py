@@ -24,7 +24,7 @@ from app.infrastructure.logger.redaction import (
 Line = dict[str, Any]
 
 BASE = ("timestamp", "level", "logger", "message", "exception")
-PASSED_ON = {"sampled", "locale"}
+PASSED_ON = {"sampled", "locale", "work_id"}
 """Part of the context, but on no line."""
 CONTEXT = tuple(field.name for field in fields(LogContext) if field.name not in PASSED_ON)
 RESERVED = frozenset((*BASE, *CONTEXT))

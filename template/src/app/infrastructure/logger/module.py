@@ -5,9 +5,11 @@ from __future__ import annotations
 from dishka import AsyncContainer
 from starlette.types import ASGIApp
 
+from app.core.events import EventContext
 from app.core.module import Layer, MiddlewareSpec, Module
 from app.core.settings import SettingsBundle
 from app.infrastructure.logger.access import RequestLog
+from app.infrastructure.logger.carrying import context_headers
 from app.infrastructure.logger.proxies import ClientAddress
 from app.infrastructure.logger.settings import LoggerSettings
 from app.infrastructure.logger.setup import configure_logging
@@ -31,4 +33,5 @@ module = Module(
     settings=LoggerSettings,
     middleware=(MiddlewareSpec(build=build, layer=Layer.OBSERVE),),
     startup=start,
+    contributes=(EventContext(context_headers),),
 )

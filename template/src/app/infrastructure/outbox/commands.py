@@ -10,7 +10,9 @@ import typer
 from app.infrastructure.outbox import operations
 
 relay = typer.Typer(name="relay", help="Publish what a crash left in the outbox, until Ctrl-C.")
-app = typer.Typer(name="outbox", help="Look at jobs that are committed and not yet published.")
+app = typer.Typer(
+    name="outbox", help="Look at jobs and events that are committed and not yet published."
+)
 
 Ids = Annotated[list[UUID] | None, typer.Argument(help="Ids of rows.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="All dead rows.")]
@@ -28,19 +30,19 @@ def run() -> None:
 
 @app.command()
 def status() -> None:
-    """Show how many jobs wait, since when, and how many are dead."""
+    """Show how many jobs and events wait, since when, and how many are dead."""
     typer.echo(operations.status())
 
 
 @app.command()
 def dead(limit: Limit = 50) -> None:
-    """List jobs that could not be published, with the reason; the newest first."""
+    """List what could not be published, with the reason; the newest first."""
     typer.echo(operations.dead(limit))
 
 
 @app.command()
 def replay(ids: Ids = None, every: All = False) -> None:
-    """Have the relay try dead jobs again: those of the ids, or all."""
+    """Have the relay try dead rows again: those of the ids, or all."""
     if bool(ids) is every:
         message = "name ids, or say --all"
         raise typer.BadParameter(message)

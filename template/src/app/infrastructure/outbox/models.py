@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import Index, String, Text, text
@@ -12,11 +13,21 @@ from app.infrastructure.database import Base
 
 LONGEST_KEY = 200
 """Characters of a key."""
+LONGEST_KIND = 10
+
+
+class RowKind(StrEnum):
+    """What a row holds."""
+
+    JOB = "job"
+    EVENT = "event"
+
+
 _PENDING = text("published_at IS NULL AND dead_at IS NULL")
 
 
 class OutboxRow(Base):
-    """A job that was committed with the rows it belongs to, and is or will be published."""
+    """A job or an event, committed with the rows it belongs to, that is or will be published."""
 
     __tablename__ = "outbox"
     __table_args__ = (
@@ -40,7 +51,8 @@ class OutboxRow(Base):
     key: Mapped[str | None] = mapped_column(String(LONGEST_KEY))
     """Rows of one key are published one after the other."""
     job: Mapped[str] = mapped_column(Text)
-    """As JSON."""
+    """What is published, a job or an event, as JSON."""
+    kind: Mapped[str] = mapped_column(String(LONGEST_KIND), server_default=RowKind.JOB)
     created_at: Mapped[datetime]
     next_at: Mapped[datetime]
     """When the relay may take it."""

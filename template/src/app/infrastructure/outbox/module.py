@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import Clock
 from app.core.errors import AppError
+from app.core.events import Envelope, EventDetour
 from app.core.health import HealthCheck, HealthReport, HealthStatus
 from app.core.module import Module
+from app.core.settings import AppSettings
 from app.infrastructure.database import Database, current_session
 from app.infrastructure.deferred.ports import Detour, OnceOnly
 from app.infrastructure.outbox import store
@@ -31,14 +33,15 @@ provider.provide(Outbox)
 provider.provide(Relay)
 
 
-async def start(container: AsyncContainer) -> None:
-    """Begin to look for what was left behind, in workers."""
-    if (await container.get(QueueSettings)).app_role is not AppRole.API:
+async def ready(container: AsyncContainer) -> None:
+    """Begin to look for what was left behind, in workers: whoever takes it has started."""
+    is_worker = (await container.get(QueueSettings)).app_role is not AppRole.API
+    if is_worker and (await container.get(AppSettings)).app_side_work:
         (await container.get(Relay)).start()
 
 
-async def stop(container: AsyncContainer) -> None:
-    """End."""
+async def drain(container: AsyncContainer) -> None:
+    """End, while there is still somebody who could take it."""
     await (await container.get(Relay)).stop()
 
 
@@ -66,6 +69,14 @@ async def take(container: AsyncContainer, jobs: Sequence[Job]) -> bool:
     return True
 
 
+async def take_events(container: AsyncContainer, envelopes: Sequence[Envelope]) -> bool:
+    """Take events into the running unit of work, if there is one."""
+    if current_session() is None:
+        return False
+    (await container.get(Outbox)).add_events(*envelopes)
+    return True
+
+
 async def call_once(scope: AsyncContainer, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
     """Make a deferred call once for its key, in the job's own unit of work."""
     session = await scope.get(AsyncSession)
@@ -74,12 +85,12 @@ async def call_once(scope: AsyncContainer, key: str, make: Callable[[], Awaitabl
 
 module = Module(
     name="outbox",
-    summary="Jobs committed with the rows they belong to; effects that happen once",
+    summary="Jobs and events committed with the rows they belong to; effects that happen once",
     requires=("database", "queue", "deferred"),
     settings=OutboxSettings,
     providers=(provider,),
-    startup=start,
-    shutdown=stop,
+    ready=ready,
+    drain=drain,
     health_checks=(HealthCheck(name="outbox", check=check, critical=False),),
-    contributes=(Detour(take), OnceOnly(call_once)),
+    contributes=(Detour(take), EventDetour(take_events), OnceOnly(call_once)),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -14,10 +13,8 @@ from uuid import UUID
 from dishka import AsyncContainer
 
 from app.core.clock import Clock
-from app.core.container import build_container
 from app.core.discovery import discover
-from app.core.lifecycle import Lifecycle
-from app.core.settings import load_settings
+from app.core.service import in_service, part_of
 from app.infrastructure.database import Database
 from app.infrastructure.logger import configure_logging
 from app.infrastructure.outbox import store
@@ -27,16 +24,8 @@ from app.infrastructure.outbox.relay import Relay
 ResultT = TypeVar("ResultT")
 
 
-def _in_service(use: Callable[[AsyncContainer], Awaitable[ResultT]]) -> ResultT:
-    async def run() -> ResultT:
-        os.environ["APP_ROLE"] = "api"  # a look, or a relay, and no worker beside it
-        registry = discover()
-        settings = load_settings(registry.modules)
-        container = build_container(registry, settings)
-        async with Lifecycle(registry, settings, container):
-            return await use(container)
-
-    return asyncio.run(run())
+def _look(use: Callable[[AsyncContainer], Awaitable[ResultT]]) -> ResultT:
+    return in_service(part_of(discover(), {"outbox"}), use)  # whoever takes its rows need not run
 
 
 def run() -> None:
@@ -53,7 +42,7 @@ def run() -> None:
 
     configure_logging()
     with contextlib.suppress(KeyboardInterrupt):
-        _in_service(until_stopped)
+        in_service(discover(), until_stopped)
 
 
 def status() -> str:
@@ -63,7 +52,7 @@ def status() -> str:
         async with (await container.get(Database)).unit_of_work() as session:
             return await store.lag(session), (await container.get(Clock)).now()
 
-    found, now = _in_service(look)
+    found, now = _look(look)
     age = f"{(now - found.oldest).total_seconds():.1f} s old" if found.oldest else "none"
     return f"{found.pending} to be published, the oldest: {age}; {found.dead} dead"
 
@@ -76,7 +65,7 @@ def dead(limit: int) -> str:
             rows = await store.dead(session, limit)
             return [f"{row.id}  {row.dead_at:%Y-%m-%d %H:%M:%S}  {row.error}" for row in rows]
 
-    return "\n".join(_in_service(look))
+    return "\n".join(_look(look))
 
 
 def replay(ids: list[UUID] | None) -> int:
@@ -87,7 +76,7 @@ def replay(ids: list[UUID] | None) -> int:
         async with (await container.get(Database)).unit_of_work() as session:
             return await store.replay(session, now, ids)
 
-    return _in_service(do)
+    return _look(do)
 
 
 def purge() -> int:
@@ -96,4 +85,4 @@ def purge() -> int:
     async def do(container: AsyncContainer) -> int:
         return await (await container.get(Outbox)).purge()
 
-    return _in_service(do)
+    return _look(do)

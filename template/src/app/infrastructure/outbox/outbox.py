@@ -1,8 +1,10 @@
-"""Jobs that are committed with the rows they belong to, and published after the commit."""
+"""Jobs and events that are committed with the rows they belong to, and published after that."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -10,13 +12,17 @@ from uuid import UUID
 
 from loguru import logger
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import Clock
+from app.core.errors import AppError, ServiceUnavailableError
+from app.core.events import Envelope, Events, InvalidEventError
 from app.core.ids import new_id
+from app.core.tasks import end
 from app.infrastructure.database import Database, after_commit, current_session
 from app.infrastructure.outbox import store
 from app.infrastructure.outbox.errors import NoUnitOfWorkError
-from app.infrastructure.outbox.models import LONGEST_KEY, OutboxRow
+from app.infrastructure.outbox.models import LONGEST_KEY, OutboxRow, RowKind
 from app.infrastructure.outbox.settings import OutboxSettings
 from app.infrastructure.queue import InvalidJobError, Job, JobQueue, QueueUnavailableError
 
@@ -25,17 +31,29 @@ LEASE = timedelta(seconds=30)
 SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
 """Between two tries."""
 JOB = TypeAdapter(Job)
+AWAY = (QueueUnavailableError, ServiceUnavailableError)
+"""Raised by whoever takes them, when it can take nothing at all."""
+
+
+Item = Job | Envelope
+Readable = tuple[OutboxRow, Item]
 
 
 class Outbox:
-    """Writes jobs into the caller's transaction; publishes what is committed."""
+    """Writes jobs and events into the caller's transaction; publishes what is committed."""
 
     def __init__(
-        self, database: Database, jobs: JobQueue, settings: OutboxSettings, clock: Clock
+        self,
+        database: Database,
+        jobs: JobQueue,
+        events: Events,
+        settings: OutboxSettings,
+        clock: Clock,
     ) -> None:
-        """Publish to `jobs`."""
+        """Publish to `jobs` and `events`."""
         self._database = database
         self._jobs = jobs
+        self._events = events
         self._settings = settings
         self._clock = clock
 
@@ -53,30 +71,51 @@ class Outbox:
             NoUnitOfWorkError: nothing that could be committed is running.
             InvalidJobError: the key is too long.
         """
-        session = current_session()
-        if session is None:
-            raise NoUnitOfWorkError
         if key is not None and not 0 < len(key) <= LONGEST_KEY:
             message = f"a key of the outbox has 1 to {LONGEST_KEY} characters"
             raise InvalidJobError(message)
+        session, ids = self._write(RowKind.JOB, [JOB.dump_json(job).decode() for job in jobs], key)
+        if key is None:
+            after_commit(session, partial(self._publish, ids, jobs))
+        else:  # others of this key may come first
+            after_commit(session, partial(self._publish_claimed, dict(zip(ids, jobs, strict=True))))
+
+    def add_events(self, *envelopes: Envelope) -> None:
+        """Deliver events when the running unit of work is committed, those of one key in order.
+
+        Raises:
+            NoUnitOfWorkError: nothing that could be committed is running.
+            InvalidEventError: one can't be written as JSON, or its key is too long.
+        """
+        for envelope in envelopes:
+            key = envelope.key
+            if key is not None and not 0 < len(key) <= LONGEST_KEY:
+                message = f"a key of the outbox has 1 to {LONGEST_KEY} characters"
+                raise InvalidEventError(message)
+            session, ids = self._write(RowKind.EVENT, [envelope.to_json()], key)
+            after_commit(session, partial(self._publish_claimed, {ids[0]: envelope}))
+
+    def _write(
+        self, kind: RowKind, bodies: Sequence[str], key: str | None
+    ) -> tuple[AsyncSession, list[UUID]]:
+        session = current_session()
+        if session is None:
+            raise NoUnitOfWorkError
         now = self._clock.now()
         rows = [
             OutboxRow(
                 id=new_id(),
                 key=key,
-                job=JOB.dump_json(job).decode(),
+                kind=kind,
+                job=body,
                 created_at=now,
                 next_at=now + timedelta(seconds=self._settings.outbox_patience),
                 attempts=0,
             )
-            for job in jobs
+            for body in bodies
         ]
         session.add_all(rows)
-        ids = [row.id for row in rows]
-        if key is None:
-            after_commit(session, partial(self._publish, ids, jobs))
-        else:  # others of this key may come first
-            after_commit(session, partial(self._publish_claimed, ids))
+        return session, [row.id for row in rows]
 
     async def _publish(self, ids: Sequence[UUID], jobs: Sequence[Job]) -> None:
         """Publish what was just committed. The relay does, should this fail or never be run."""
@@ -88,16 +127,19 @@ class Outbox:
         async with self._database.unit_of_work() as session:
             await store.mark_published(session, ids, self._clock.now())
 
-    async def _publish_claimed(self, ids: Sequence[UUID]) -> None:
-        for _ in ids:  # of one key, one at a time
-            if not await self.relay(only=ids):
+    async def _publish_claimed(self, items: Mapping[UUID, Item]) -> None:
+        for _ in items:  # of one key, one at a time
+            if not await self.relay(only=items):
                 break
 
-    async def relay(self, only: Sequence[UUID] | None = None) -> int:
+    async def relay(self, only: Mapping[UUID, Item] | None = None) -> int:
         """Publish a batch of rows whose time has come, or of these; return how many were taken.
+
+        0 also means that whoever should take some of them is away.
 
         Publishing a job again adds nothing while the queue knows its id (until it is done, and then
         for `QUEUE_KEEP_RESULTS`): a relay that dies between publishing and noting it does no harm.
+        An event that is delivered again has the same id.
         """
         async with self._database.unit_of_work() as session:
             rows = await store.claim(
@@ -105,41 +147,88 @@ class Outbox:
                 now=self._clock.now(),
                 lease=LEASE,
                 limit=self._settings.outbox_batch,
-                only=only,
+                only=list(only) if only is not None else None,
             )
-        readable = [(row, job) for row in rows if (job := await self._read(row))]
-        if not readable:
-            return len(rows)
-        try:
-            await self._jobs.publish_many([job for _, job in readable])
-        except QueueUnavailableError as error:
-            await self._wait_for_broker([row for row, _ in readable], error)
-            if only is None:
-                logger.warning("The relay can't publish {} jobs: {}", len(readable), error)
-            return 0
-        except Exception as error:  # noqa: BLE001 - one of them is at fault; find out which
-            logger.opt(exception=error).error("The relay publishes jobs one by one")
-            await self._one_by_one(readable)
-        else:
-            await self._published([row for row, _ in readable])
-        return len(rows)
+        known = only or {}
+        readable: list[Readable] = [
+            (row, item) for row in rows if (item := known.get(row.id) or await self._read(row))
+        ]
+        is_away = False
+        for kind in RowKind:  # who takes the one may be there when who takes the other is not
+            found = [pair for pair in readable if pair[0].kind == kind]
+            if found and not await self._relay_all(kind, found, is_own=only is not None):
+                is_away = True
+        return 0 if is_away else len(rows)
 
-    async def _read(self, row: OutboxRow) -> Job | None:
-        """Return the job of a row; one that can't be read is dead."""
+    async def _relay_all(self, kind: RowKind, found: Sequence[Readable], *, is_own: bool) -> bool:
+        """Publish rows of one kind; False: whoever takes them is away."""
+        rows = [row for row, _ in found]
         try:
+            async with self._held(rows):
+                await self._send(item for _, item in found)
+        except AWAY as error:
+            await self._wait_for_broker(rows, error)
+            if not is_own:
+                logger.warning("The relay can't publish {} {}s: {}", len(rows), kind, error)
+            return False
+        except Exception as error:  # noqa: BLE001 - one of them is at fault; find out which
+            logger.opt(exception=error).error("The relay publishes {}s one by one", kind)
+            await self._one_by_one(found)
+        else:
+            await self._published(rows)
+        return True
+
+    async def _send(self, items: Iterable[Item]) -> None:
+        """Publish things of one kind."""
+        jobs: list[Job] = []
+        envelopes: list[Envelope] = []
+        for item in items:
+            if isinstance(item, Job):
+                jobs.append(item)
+            else:
+                envelopes.append(item)
+        if jobs:
+            await self._jobs.publish_many(jobs)
+        if envelopes:
+            await self._events.deliver(envelopes)
+
+    @asynccontextmanager
+    async def _held(self, rows: Sequence[OutboxRow]) -> AsyncIterator[None]:
+        """Keep rows from other relays for as long as it takes: handlers may run within."""
+
+        async def hold() -> None:
+            while True:
+                await asyncio.sleep(LEASE.total_seconds() / 3)
+                async with self._database.unit_of_work() as session:
+                    until = self._clock.now() + LEASE
+                    await store.hold(session, [row.id for row in rows], until)
+
+        holding = asyncio.create_task(hold(), name="outbox: hold rows")
+        try:
+            yield
+        finally:
+            await end(holding)
+            await asyncio.gather(holding, return_exceptions=True)
+
+    async def _read(self, row: OutboxRow) -> Item | None:
+        """Return what a row holds; one that can't be read is dead."""
+        try:
+            if row.kind == RowKind.EVENT:
+                return Envelope.from_json(row.job)
             job = JOB.validate_json(row.job)
-        except ValidationError as error:
-            await self._give_up(row, f"no job: {error}")
+        except (ValidationError, InvalidEventError) as error:
+            await self._give_up(row, f"no {row.kind}: {error}")
             return None
         passed = self._clock.now() - row.created_at
         delay = max(job.options.delay - passed, timedelta())
         return replace(job, options=replace(job.options, delay=delay))
 
-    async def _one_by_one(self, found: Sequence[tuple[OutboxRow, Job]]) -> None:
-        for number, (row, job) in enumerate(found):
+    async def _one_by_one(self, found: Sequence[Readable]) -> None:
+        for number, (row, item) in enumerate(found):
             try:
-                await self._jobs.publish_many([job])
-            except QueueUnavailableError as error:
+                async with self._held([row]):
+                    await self._send([item])
+            except AWAY as error:
                 await self._wait_for_broker([row for row, _ in found[number:]], error)
                 return
             except Exception as error:  # noqa: BLE001 - noted on the row
@@ -151,9 +240,7 @@ class Outbox:
         async with self._database.unit_of_work() as session:
             await store.mark_published(session, [row.id for row in rows], self._clock.now())
 
-    async def _wait_for_broker(
-        self, rows: Sequence[OutboxRow], error: QueueUnavailableError
-    ) -> None:
+    async def _wait_for_broker(self, rows: Sequence[OutboxRow], error: AppError) -> None:
         """Look again later, the later the longer they have waited. That was no try of theirs."""
         now = self._clock.now()
         waited = now - min(row.created_at for row in rows)

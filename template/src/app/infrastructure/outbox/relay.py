@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 
 from loguru import logger
 
+from app.core.tasks import end
 from app.infrastructure.outbox.outbox import Outbox
 from app.infrastructure.outbox.settings import OutboxSettings
 
@@ -34,9 +34,7 @@ class Relay:
     async def stop(self) -> None:
         """End. What is being published is found again by the next relay."""
         if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
 
     async def run(self) -> None:
         """Publish what is due, then wait; for ever."""

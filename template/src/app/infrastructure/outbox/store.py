@@ -84,6 +84,16 @@ async def claim(
     return sorted(taken, key=lambda row: row.id)
 
 
+async def hold(session: AsyncSession, ids: Collection[UUID], until: datetime) -> None:
+    """Keep rows that are being published from others for longer."""
+    await session.execute(
+        update(OutboxRow)
+        .where(OutboxRow.id.in_(ids), _pending(OutboxRow))
+        .values(next_at=until)
+        .execution_options(synchronize_session=False)
+    )
+
+
 async def mark_published(session: AsyncSession, ids: Collection[UUID], now: datetime) -> None:
     """Note that rows were published."""
     await session.execute(

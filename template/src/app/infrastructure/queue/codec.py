@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, to_json
 
 from app.infrastructure.queue.errors import InvalidJobError
 
+ResultT_co = TypeVar("ResultT_co", covariant=True)
 LARGEST_BODY = 256 * 1024
 """Bytes of a payload as JSON."""
 DEEPEST = 32
 """Levels of nesting."""
+
+
+class ResultCodec(Protocol[ResultT_co]):
+    """Writes the results of a handler, and reads them: a `TypeAdapter` does."""
+
+    def dump_json(self, value: Any, /, *, warnings: Literal["error"]) -> bytes:
+        """Return a result as JSON; raises what pydantic does."""
+        ...
+
+    def validate_json(self, data: str, /) -> ResultT_co:
+        """Return the result JSON holds; raises what pydantic does."""
+        ...
 
 
 def encode_payload(payload: Any, adapter: TypeAdapter[Any] | None = None) -> str:

@@ -101,11 +101,11 @@ class JobRunner(Protocol):
         """Run one delivery. Whatever the handler does, this answers with a verdict."""
         ...
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, queue: str, job_id: str) -> None:
         """Interrupt a running job that somebody cancelled: its verdict is `Dead`."""
         ...
 
-    def give_back(self, job_id: str) -> None:
+    def give_back(self, queue: str, job_id: str) -> None:
         """Interrupt a running job that this worker can't finish: its verdict is `GiveBack`."""
         ...
 
@@ -191,7 +191,7 @@ class JobEngine(Protocol):
         ...
 
     async def ended(self, queue: str, job_id: str, patience: float | None) -> JobRecord:
-        """Wait until a job has ended.
+        """Wait until a job has ended; of a completed one perhaps only the result is known.
 
         Raises:
             UnknownJobError: there is none of this id, or no longer.

@@ -29,6 +29,10 @@ class QueueUnavailableError(QueueError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class BrokenRecordError(QueueUnavailableError):
+    """A key of the job queue holds something else: somebody wrote over it."""
+
+
 class UnknownJobError(QueueError):
     """There is no such job, or no longer."""
 
@@ -75,6 +79,18 @@ class CancelledInsideError(QueueError):
 
 class RejectJobError(QueueError):
     """Raise it in a handler when another attempt can't help: the job is dead at once."""
+
+    repeatable = False
+
+    def __init__(self, detail: str | None = None, *, cause: Exception | None = None) -> None:
+        """Give the job up.
+
+        Args:
+            detail: a sentence.
+            cause: the error to keep as the job's failure; None: this one.
+        """
+        super().__init__(detail)
+        self.cause = cause
 
 
 class RetryJobError(QueueError):

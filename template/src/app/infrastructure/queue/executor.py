@@ -8,12 +8,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 from dishka import AsyncContainer
 from loguru import logger
 from pydantic import ValidationError
 
+from app.core.container import WorkScope
+from app.core.errors import AppError
+from app.core.transient import is_transient, pause_before_repeat
 from app.infrastructure.logger import in_context
 from app.infrastructure.queue.context import JobContext
 from app.infrastructure.queue.engine import Completed, Dead, Delivery, GiveBack, Retry, Verdict
@@ -69,22 +73,23 @@ class Executor:
         self._container = container
         self._events = events
         self._lane = Lane()
-        self._attempts: dict[str, _Attempt] = {}
+        self._attempts: dict[tuple[str, str], _Attempt] = {}
+        """By queue and id: an id may be used in several queues."""
 
     @property
     def running(self) -> list[str]:
         """The ids of the running jobs."""
-        return list(self._attempts)
+        return [job_id for _, job_id in self._attempts]
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, queue: str, job_id: str) -> None:
         """Interrupt a running job: somebody cancelled it."""
-        if attempt := self._attempts.get(job_id):
+        if attempt := self._attempts.get((queue, job_id)):
             attempt.cancelled = attempt.context.is_cancelled = True
             attempt.task.cancel()
 
-    def give_back(self, job_id: str) -> None:
+    def give_back(self, queue: str, job_id: str) -> None:
         """Interrupt a running job: this worker has to stop."""
-        if attempt := self._attempts.get(job_id):
+        if attempt := self._attempts.get((queue, job_id)):
             attempt.given_back = attempt.context.is_cancelled = True
             attempt.task.cancel()
 
@@ -147,8 +152,9 @@ class Executor:
         try:
             verdict = await self._outcome(attempt, delivery, job, handler)
         finally:
-            if self._attempts.get(job.id) is attempt:  # and not begun again meanwhile
-                del self._attempts[job.id]
+            key = delivery.queue, job.id
+            if self._attempts.get(key) is attempt:  # and not begun again meanwhile
+                del self._attempts[key]
             if attempt.interrupted:
                 await _absorb(attempt.task)
         took = time.perf_counter() - began
@@ -196,7 +202,7 @@ class Executor:
             report=report,
         )
         attempt = _Attempt(task, context)
-        self._attempts[job.id] = attempt
+        self._attempts[delivery.queue, job.id] = attempt
         return attempt
 
     async def _outcome(
@@ -214,8 +220,12 @@ class Executor:
             if attempt.task.cancelling():
                 raise  # the place itself is ended
             return _after_failure(CancelledInsideError(), delivery, job)
-        except Exception as error:  # noqa: BLE001 - whatever the handler raises
-            return _after_failure(error, delivery, job)
+        except Exception as error:  # noqa: BLE001 - whatever the handler raises, or its commit
+            if attempt.interrupted and is_transient(error):
+                verdict = _after_interruption(attempt, error, delivery)
+            else:
+                verdict = _after_failure(error, delivery, job)
+            return verdict
         try:
             return Completed(_encode(handler, value))
         except Exception as error:  # noqa: BLE001 - any serializer's; the work is done, once
@@ -233,10 +243,21 @@ class Executor:
         try:
             if not handler.services:
                 return await _invoke(handler, arguments)
-            async with self._container() as scope:
-                for name, kind in handler.services.items():
-                    arguments[name] = await scope.get(kind)
-                return await _invoke(handler, arguments)
+            since = time.monotonic()
+            for repeats in count():
+                try:
+                    async with WorkScope(self._container) as scope:
+                        for name, kind in handler.services.items():
+                            arguments[name] = await scope.get(kind)
+                        return await _invoke(handler, arguments)
+                except Exception as error:
+                    pause = pause_before_repeat(error, since, repeats)
+                    if pause is None or attempt.interrupted:
+                        raise
+                    logger.warning("Job is done again: {}", error)
+                await asyncio.sleep(pause)
+                # A handler may have changed what it was given.
+                arguments = _arguments(handler, attempt.context.job, attempt.context)
         finally:
             if timer:
                 timer.cancel()
@@ -283,9 +304,7 @@ def _encode(handler: JobHandler[Any, Any], value: Any) -> str:
     return handler.result.dump_json(value, warnings="error").decode()
 
 
-def _after_interruption(
-    attempt: _Attempt, error: asyncio.CancelledError, delivery: Delivery
-) -> Verdict:
+def _after_interruption(attempt: _Attempt, error: BaseException, delivery: Delivery) -> Verdict:
     """Say what becomes of an attempt that was interrupted on purpose."""
     job = attempt.context.job
     if attempt.cancelled:
@@ -299,8 +318,9 @@ def _after_interruption(
 
 def _after_failure(error: Exception, delivery: Delivery, job: Job) -> Verdict:
     """Decide between another attempt and giving up."""
-    failure = JobFailure.of(error)
-    if isinstance(error, RejectJobError):
+    kept = error.cause if isinstance(error, RejectJobError) else None
+    failure = JobFailure.of(kept or error)
+    if isinstance(error, AppError) and not error.repeatable:
         return Dead(reason=DeadReason.REJECTED, failure=failure)
     if delivery.starts >= job.options.attempts:
         return Dead(reason=DeadReason.ATTEMPTS, failure=failure)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter
-
+from app.infrastructure.queue.codec import ResultCodec
 from app.infrastructure.queue.engine import JobEngine
-from app.infrastructure.queue.errors import JobCancelledError, JobFailedError, UnknownJobError
+from app.infrastructure.queue.errors import (
+    InvalidJobError,
+    JobCancelledError,
+    JobFailedError,
+    UnknownJobError,
+)
 from app.infrastructure.queue.jobs import DeadReason, JobRecord, JobState
 
 ResultT = TypeVar("ResultT")
@@ -17,7 +22,7 @@ class JobHandle(Generic[ResultT]):
     """One published job. It works in any process: `JobQueue.handle` makes one from an id."""
 
     def __init__(
-        self, engine: JobEngine, queue: str, job_id: str, result: TypeAdapter[ResultT] | None
+        self, engine: JobEngine, queue: str, job_id: str, result: ResultCodec[ResultT] | None
     ) -> None:
         """Know the job; nothing is asked yet.
 
@@ -60,7 +65,7 @@ class JobHandle(Generic[ResultT]):
         """Wait for its end and return what the handler returned.
 
         Args:
-            timeout: seconds; None: as long as it takes.
+            timeout: seconds; 0: look once; None: as long as it takes.
 
         Raises:
             JobFailedError: it is dead; `failure` and `reason` say how.
@@ -74,7 +79,8 @@ class JobHandle(Generic[ResultT]):
             raise _failed(record)
         if self._result is None:
             return record.result  # type: ignore[no-any-return]  # untyped handles hold Any
-        return self._result.validate_python(record.result)
+        # As JSON again: a strict model takes a text for a UUID from JSON alone.
+        return self._result.validate_json(json.dumps(record.result))
 
     async def cancel(self) -> bool:
         """Cancel it: at once if it waits, at its next `await` if it runs.
@@ -92,6 +98,14 @@ def unknown(queue: str, job_id: str) -> UnknownJobError:
     """Return the error about a job nothing is known of."""
     message = f"queue {queue!r} knows no job {job_id!r}: results are kept for a while only"
     return UnknownJobError(message)
+
+
+def already_published(job_id: str) -> InvalidJobError:
+    """Return the error about a child that is not new."""
+    message = (
+        f"job {job_id!r} was published before: publish_after needs jobs of its own to wait for"
+    )
+    return InvalidJobError(message)
 
 
 def _failed(record: JobRecord) -> Exception:

@@ -12,6 +12,7 @@ from pydantic import PydanticUserError, TypeAdapter
 
 from app.core.discovery import Registry
 from app.core.errors import ConfigurationError
+from app.infrastructure.queue.codec import ResultCodec
 from app.infrastructure.queue.context import JobContext
 from app.infrastructure.queue.options import JobOptions, OptionChanges
 
@@ -28,7 +29,7 @@ class JobHandler(Generic[PayloadT, ResultT]):
     options: JobOptions
     payload: TypeAdapter[PayloadT] | None
     """Reads and writes the payload; None: the function takes none."""
-    result: TypeAdapter[ResultT]
+    result: ResultCodec[ResultT]
     services: Mapping[str, Any] = field(default_factory=dict)
     """Parameters that come from the container, and their types."""
     context_parameter: str | None = None
@@ -36,6 +37,9 @@ class JobHandler(Generic[PayloadT, ResultT]):
     is_async: bool = True
     more_queues: frozenset[str] = frozenset()
     """Queues its jobs may be in beside the one of `options`."""
+    on_request: bool = False
+    """Whether workers take its jobs only when their queues are named, in `WORKER_QUEUES`: for work
+    that would keep the other jobs of a process waiting."""
 
     async def __call__(self, *args: Any, **kwargs: Any) -> ResultT:
         """Call the function itself, as a test does. One that is not async runs here."""
@@ -173,8 +177,9 @@ class HandlerRegistry:
         return self._handlers.get(name)
 
     def queues(self) -> list[str]:
-        """Return the queues the handlers' jobs are in by default, sorted."""
+        """Return the queues a worker takes jobs from unless it is told others, sorted."""
         queues: set[str] = set()
         for handler in self._handlers.values():
-            queues |= {handler.options.queue, *handler.more_queues}
+            if not handler.on_request:
+                queues |= {handler.options.queue, *handler.more_queues}
         return sorted(queues)

@@ -44,6 +44,7 @@ def job_log_context(job: Job) -> Iterator[None]:
         role=job.headers.get(ROLE),
         tenant=job.headers.get(TENANT),
         locale=job.headers.get(LOCALE),
+        work_id=job.id,
         sampled=parent.sampled if parent else True,
     )
     token = enter(context)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from loguru import logger
 
 from app.infrastructure.queue.errors import QueueUnavailableError
+from app.infrastructure.queue.patience import complain
 from app.infrastructure.queue.redis_scripts import Commands
 
 LONGEST_GOODBYE = 1.0
@@ -95,7 +96,7 @@ class LockKeeper:
         try:
             lost = await self._renew(commands, held)
         except QueueUnavailableError as error:
-            logger.warning("The locks of {} jobs can't be extended: {}", len(held) or "no", error)
+            complain("The locks of {} jobs can't be extended: {}", len(held) or "no", error)
             return
         for job_id in lost:
             # Done meanwhile, or really lost: `held` is what it was before the call.

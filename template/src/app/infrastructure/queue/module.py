@@ -26,7 +26,7 @@ from app.infrastructure.queue.worker import Worker
 from app.infrastructure.redis import KeySpace, RedisConnector
 
 STOP_SECONDS = 2.0
-"""Of the time a module may take to stop, kept for disconnecting."""
+"""Of the time a module may take to drain, kept for telling the broker."""
 
 
 def provide_handlers(registry: Registry) -> HandlerRegistry:
@@ -70,18 +70,28 @@ provider.provide(JobAdmin)
 
 
 async def start(container: AsyncContainer) -> None:
-    """Connect; in a worker, or a process that is everything at once, begin to take jobs."""
-    engine = await container.get(JobEngine)
-    await engine.start()
+    """Connect: jobs can be published from now on."""
+    await (await container.get(JobEngine)).start()
+
+
+async def ready(container: AsyncContainer) -> None:
+    """In a worker, or a process that is everything at once, begin to take jobs.
+
+    Not before: a job may need any module.
+    """
     if (await container.get(QueueSettings)).app_role is not AppRole.API:
         await (await container.get(Worker)).start()
 
 
-async def stop(container: AsyncContainer) -> None:
-    """Stop taking jobs, then disconnect. `app worker` has given its jobs more time before."""
+async def drain(container: AsyncContainer) -> None:
+    """Stop taking jobs while all modules are there. `app worker` has given its jobs more time."""
     limit = (await container.get(AppSettings)).app_shutdown_timeout
     grace = (await container.get(QueueSettings)).worker_grace
     await (await container.get(Worker)).stop(min(grace, max(limit - STOP_SECONDS, limit / 2)))
+
+
+async def stop(container: AsyncContainer) -> None:
+    """Disconnect."""
     await (await container.get(JobEngine)).stop()
 
 
@@ -102,6 +112,8 @@ module = Module(
     providers=(provider,),
     routers=(router,),
     startup=start,
+    ready=ready,
+    drain=drain,
     shutdown=stop,
     health_checks=(HealthCheck(name="queue", check=check),),
 )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from dishka import AsyncContainer
 from pydantic import TypeAdapter
 
-from app.core.container import build_container
-from app.core.discovery import Registry, discover
-from app.core.lifecycle import Lifecycle
+from app.core.discovery import discover
+from app.core.service import in_service, part_of
 from app.core.settings import load_settings, require_strong
 from app.infrastructure.logger import configure_logging
 from app.infrastructure.queue.admin import JobAdmin, JobFilter
@@ -39,27 +38,11 @@ def work() -> int:
     return Supervisor(processes=own.worker_processes, grace=own.worker_grace).run()
 
 
-def _registry() -> Registry:
-    """Return this module and what it builds on: looking at jobs needs no other."""
-    found = discover()
-    needed, pending = set(), [QUEUE]
-    requires = {module.name: module.requires for module in found.modules}
-    while pending:
-        name = pending.pop()
-        needed.add(name)
-        pending += requires[name]
-    return Registry(tuple(module for module in found.modules if module.name in needed))
-
-
 def _with_admin(use: Callable[[JobAdmin, JobEngine], Awaitable[ResultT]]) -> ResultT:
-    async def run() -> ResultT:
-        registry = _registry()
-        settings = load_settings(registry.modules)
-        container = build_container(registry, settings)
-        async with Lifecycle(registry, settings, container):
-            return await use(await container.get(JobAdmin), await container.get(JobEngine))
+    async def run(container: AsyncContainer) -> ResultT:
+        return await use(await container.get(JobAdmin), await container.get(JobEngine))
 
-    return asyncio.run(run())
+    return in_service(part_of(discover(), {QUEUE}), run)  # looking at jobs needs no other module
 
 
 def dead_filter(

@@ -19,6 +19,8 @@ from app.infrastructure.queue.options import JobOptions, OptionChanges
 from app.infrastructure.queue.schedules import Schedule
 
 ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+LONGEST_NAME = 255
+"""Bytes of a handler's name: no more fit into a message of RabbitMQ."""
 PayloadT = TypeVar("PayloadT")
 ResultT = TypeVar("ResultT")
 AnswerT = TypeVar("AnswerT")
@@ -102,7 +104,7 @@ class JobQueue:
         base = known.options if known else JobOptions()
         return Job(
             id=_checked_id(job_id),
-            name=handler if isinstance(handler, str) else handler.name,
+            name=_checked_name(handler if isinstance(handler, str) else handler.name),
             body=encode_payload(payload, known.payload if known else None),
             options=base.changed(cast("OptionChanges", changes)),
             headers=caller_headers(headers),
@@ -122,18 +124,24 @@ class JobQueue:
     async def publish_after(self, job: Job, children: Sequence[Job]) -> JobHandle[Any]:
         """Publish jobs, and one that is started when all of them are done.
 
-        It reads their results from `JobContext.children`. If one of them dies, it dies as well.
+        It reads their results from `JobContext.children_results`. If one of them dies, is cancelled
+        or purged, it dies as well. Publishing the same jobs again adds none twice.
 
         Returns:
             The handle of the job that waits.
 
         Raises:
-            InvalidJobError: there are no children.
+            InvalidJobError: there are no children, or one of them is deduplicated or was published
+                before: it may have ended already, or be waited for by another job.
             QueueUnavailableError: as `publish`.
         """
         if not children:
             message = "publish_after needs jobs to wait for"
             raise InvalidJobError(message)
+        for child in children:
+            if child.options.deduplication:
+                message = f"{child.name} can't be deduplicated: another job waits for this very one"
+                raise InvalidJobError(message)
         ids = await self.engine.publish_after(job, children)
         self._tell([job, *children])
         return self._handle(job, ids[0])
@@ -167,6 +175,14 @@ class JobQueue:
     def _tell(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._events.tell(JobQueued(id=job.id, name=job.name, queue=job.queue))
+
+
+def _checked_name(name: str) -> str:
+    """Refuse a name no engine, or only one of them, could carry."""
+    if not name.isprintable() or not 0 < len(name.encode()) <= LONGEST_NAME:
+        message = f"a handler's name has 1 to {LONGEST_NAME} bytes, all printable: {name[:50]!r}"
+        raise InvalidJobError(message)
+    return name
 
 
 def _checked_id(job_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoScriptError
 
-from app.infrastructure.queue.errors import QueueUnavailableError
+from app.infrastructure.queue.errors import BrokenRecordError, QueueUnavailableError
 from app.infrastructure.redis import REDIS_ERRORS, Multiplexer
+from app.infrastructure.redis.client import close_client
 
 Word = str | bytes | int | float
 Line = Sequence[Word]
@@ -51,6 +53,7 @@ class Commands:
 
     Raises:
         QueueUnavailableError: Redis did not answer, or refuses to work (out of memory, read-only).
+        BrokenRecordError: a key is not what it should be.
     """
 
     def __init__(
@@ -77,9 +80,9 @@ class Commands:
         """Run a command."""
         return (await self._run([words]))[0]
 
-    async def run(self, call: Call, then: Line = ()) -> Any:
-        """Run a script, and a command after it in the same write; return the script's answer."""
-        return (await self._run([call.words], then=then))[0]
+    async def run(self, call: Call) -> Any:
+        """Run a script."""
+        return (await self._run([call.words]))[0]
 
     async def run_with(self, call: Call, then: Line) -> list[Any]:
         """Run a script, and a command after it in the same write; return both answers."""
@@ -109,28 +112,24 @@ class Commands:
         """Close the connections."""
         if self._fast:
             await self._fast.close()
-        await self._redis.aclose()
+        with suppress(*REDIS_ERRORS):
+            await close_client(self._redis)
 
-    async def _run(
-        self, lines: Sequence[Line], *, then: Line = (), transaction: bool = False
-    ) -> list[Any]:
+    async def _run(self, lines: Sequence[Line], *, transaction: bool = False) -> list[Any]:
         """Run, and load the scripts if the server has lost them: a restart does that."""
         try:
             try:
-                return await self._send(lines, then, transaction=transaction)
+                return await self._send(lines, transaction=transaction)
             except NoScriptError:
                 await self.load()
-                return await self._send(lines, then, transaction=transaction)
+                return await self._send(lines, transaction=transaction)
         except (*REDIS_ERRORS, TimeoutError) as error:
             raise _unavailable(error) from error
 
-    async def _send(self, lines: Sequence[Line], then: Line, *, transaction: bool) -> list[Any]:
+    async def _send(self, lines: Sequence[Line], *, transaction: bool) -> list[Any]:
         fast = self._fast
-        if fast and then:
-            return [await fast.execute_then(lines[0], then)]
         if fast and len(lines) == 1:
             return [await fast.execute(*lines[0])]
-        lines = [*lines, then] if then else lines
         if fast:
             answers = await (fast.transaction(lines) if transaction else fast.execute_all(lines))
         else:
@@ -149,5 +148,7 @@ class Commands:
 
 
 def _unavailable(error: Exception) -> QueueUnavailableError:
+    if str(error).startswith("WRONGTYPE"):
+        return BrokenRecordError(headers={"Retry-After": "5"})
     message = f"Redis does not do its work: {str(error) or type(error).__name__}"
     return QueueUnavailableError(message, headers={"Retry-After": "5"})

@@ -54,15 +54,15 @@ class Schedule:
             message = f"schedule {self.key!r}: there is no time zone {self.timezone!r}"
             raise InvalidJobError(message) from error
 
-    def after(self, moment: datetime) -> datetime:
+    def after(self, moment: datetime, fired: datetime | None = None) -> datetime:
         """Return the first time after `moment` at which it fires.
 
-        Intervals are counted from the epoch, so that every process comes to the same times.
+        `fired` is a time at which it did: intervals are counted from it, so that whoever looks
+        comes to the same times.
         """
         if self.every is not None:
-            step = self.every / timedelta(milliseconds=1)
-            now = moment.timestamp() * 1000
-            return datetime.fromtimestamp((now // step + 1) * step / 1000, tz=moment.tzinfo)
+            since = fired or moment
+            return since + ((moment - since) // self.every + 1) * self.every
         # In wall time: croniter's own reckoning is an hour off after clocks have changed. A time
         # that is skipped fires an hour later, one that comes twice fires the first time.
         zone = ZoneInfo(self.timezone)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -27,13 +27,49 @@ KILL_AFTER = 2.0
 
 
 @dataclass
-class _Place:
+class Place:
     """One of the processes there should be."""
 
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     deaths: int = 0
+    """One after the other; one that lived long begins anew."""
     not_before: float = 0.0
+
+    @property
+    def may_start(self) -> bool:
+        """Whether it is empty, and the pause after a death is over."""
+        return self.process is None and time.monotonic() >= self.not_before
+
+    def start(
+        self, command: Sequence[str], env: Mapping[str, str], inherited: Sequence[int] = ()
+    ) -> None:
+        """Start the process.
+
+        Args:
+            command: what it runs.
+            env: added to the environment of this process.
+            inherited: file descriptors it gets.
+        """
+        self.started = time.monotonic()
+        whole = {**os.environ, **env}
+        self.process = subprocess.Popen(command, env=whole, pass_fds=inherited)  # noqa: S603 - our own program
+
+    def ended(self) -> int | None:
+        """Return the exit code if the process has ended by now; the place is empty then."""
+        code = self.process.poll() if self.process else None
+        if code is not None:
+            self.process = None
+        return code
+
+    def died(self, code: int, what: str = "A worker process") -> None:
+        """Have a pause before the next start, and say so."""
+        now = time.monotonic()
+        self.deaths = 1 if now - self.started > HEALTHY_SECONDS else self.deaths + 1
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.deaths - 1, 20))
+        self.not_before = now + pause
+        reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        logger.error("{} died ({}), another starts in {:.1f} s", what, reason, pause)
 
 
 @dataclass
@@ -45,7 +81,7 @@ class Supervisor:
     """Seconds from the signal to the end of a process."""
     command: Sequence[str] = (sys.executable, "-m", "app.infrastructure.queue.process")
     """What each process runs."""
-    _places: list[_Place] = field(default_factory=list)
+    _places: list[Place] = field(default_factory=list)
     _ending: bool = False
     _refused: bool = False
 
@@ -53,53 +89,48 @@ class Supervisor:
         """Run until SIGTERM or SIGINT; return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
-        self._places = [_Place() for _ in range(self.processes)]
+        self._places = [Place() for _ in range(self.processes)]
         try:
             while not self._ending:
                 for place in self._places:
                     self._look(place)
                 time.sleep(POLL)
         finally:
-            code = self._stop()
+            code = end_all((place.process for place in self._places if place.process), self.grace)
         return REFUSED if self._refused else code
 
     def _end(self, _signal: int, _frame: FrameType | None) -> None:
         self._ending = True
 
-    def _look(self, place: _Place) -> None:
+    def _look(self, place: Place) -> None:
         """Start the process of a place if there is none, or if it has died."""
-        now = time.monotonic()
-        if place.process is not None and (code := place.process.poll()) is not None:
-            self._died(place, code, now)
-        if place.process is None and now >= place.not_before and not self._ending:
-            place.started = now
-            env = {**os.environ, "APP_ROLE": "worker"}
-            place.process = subprocess.Popen(self.command, env=env)  # noqa: S603 - our own program
+        if (code := place.ended()) is not None:
+            if code == REFUSED:
+                self._refused = self._ending = True
+                return
+            place.died(code)
+        if place.may_start and not self._ending:
+            place.start(self.command, {"APP_ROLE": "worker"})
 
-    def _died(self, place: _Place, code: int, now: float) -> None:
-        place.process = None
-        if code == REFUSED:
-            self._refused = self._ending = True
-            return
-        place.deaths = 1 if now - place.started > HEALTHY_SECONDS else place.deaths + 1
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(place.deaths - 1, 20))
-        place.not_before = now + pause
-        reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        logger.error("A worker process died ({}), another starts in {:.1f} s", reason, pause)
 
-    def _stop(self) -> int:
-        """End all processes; return 1 if one of them had to be killed or ended badly."""
-        living = [place.process for place in self._places if place.process]
-        for process in living:
-            if process.poll() is None:
-                process.terminate()
-        until = time.monotonic() + self.grace + KILL_AFTER
-        for process in living:
-            try:
-                process.wait(max(until - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                logger.critical("Worker process {} did not end: killing it", process.pid)
-                process.kill()
-                process.wait()
-        # One that had just been started knew of no signal yet, and held no job.
-        return int(any(process.returncode not in {0, -signal.SIGTERM} for process in living))
+def end_all(processes: Iterable[subprocess.Popen[bytes]], grace: float) -> int:
+    """End processes; return 1 if one of them had to be killed or ended badly.
+
+    Args:
+        processes: each gets SIGTERM.
+        grace: seconds they have; a little later they are killed.
+    """
+    living = list(processes)
+    for process in living:
+        if process.poll() is None:
+            process.terminate()
+    until = time.monotonic() + grace + KILL_AFTER
+    for process in living:
+        try:
+            process.wait(max(until - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            logger.critical("Worker process {} did not end: killing it", process.pid)
+            process.kill()
+            process.wait()
+    # One that had just been started knew of no signal yet, and held no job.
+    return int(any(process.returncode not in {0, -signal.SIGTERM} for process in living))

@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     part = _engine_part(QueueSettings().queue_engine)
     if part and (reason := part.missing()):
         for item in items:
-            if item.get_closest_marker("slow"):
+            if item.get_closest_marker("slow") or item.get_closest_marker("process"):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -128,7 +128,13 @@ def job_service(
             contributes=(*contributes, Observer(events.append)),
         )
         role = AppRole.WORKER if work else AppRole.API
-        options = {"app_role": role, "queue_engine": queue_engine, "queue_lock": 1.5, **changes}
+        options = {
+            "app_role": role,
+            "queue_engine": queue_engine,
+            "queue_lock": 1.5,
+            "queue_publish_timeout": 10.0,  # a loaded machine is no broker that is away
+            **changes,
+        }
         settings: dict[type[ModuleSettings], ModuleSettings] = {
             AppSettings: AppSettings(),
             RedisSettings: redis_settings,

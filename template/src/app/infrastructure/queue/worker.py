@@ -63,22 +63,27 @@ class Worker:
             raise ConfigurationError(message) from error
         return named or self._handlers.queues() or ["default"]
 
-    async def start(self) -> None:
+    async def start(
+        self, queues: Sequence[str] | None = None, concurrency: int | None = None
+    ) -> None:
         """Set limits and schedules the modules declare, then begin to take jobs.
+
+        Args:
+            queues: their names; None: `queues()`.
+            concurrency: jobs at once from each of them; None: as `WORKER_CONCURRENCY`.
 
         Raises:
             ConfigurationError: see `queues`.
             QueueUnavailableError: the broker can't be reached.
         """
-        queues = self.queues()
+        queues = self.queues() if queues is None else queues
+        concurrency = concurrency or self._settings.worker_concurrency
         for limits in self._registry.contributions(QueueLimits):
             await self._engine.limit(limits)
         for schedule in self._registry.contributions(Schedule):
             await self._jobs.schedule(schedule)
         for queue in queues:
-            consumer = self._engine.consume(
-                queue, self._settings.worker_concurrency, self._executor
-            )
+            consumer = self._engine.consume(queue, concurrency, self._executor)
             self._consumers[queue] = consumer
             await consumer.start()
         logger.info("Worker takes jobs from {}", ", ".join(queues))

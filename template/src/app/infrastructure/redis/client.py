@@ -82,8 +82,15 @@ def _patient(client: Redis, timeout: float) -> Redis:
 
 
 async def close_client(client: Redis) -> None:
-    """Close all connections, those to the Sentinels included, which redis-py leaves open."""
+    """Close all connections, also those redis-py leaves open.
+
+    They are those to the Sentinels, and those of a cluster whose last command failed: it was about
+    to ask for the nodes again, and counts as closed.
+    """
     await client.aclose()
+    if isinstance(client, RedisCluster):
+        await client.nodes_manager.aclose()
+        await client.nodes_manager.aclose("startup_nodes")
     manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
     for sentinel in manager.sentinels if manager else ():
         await sentinel.aclose()

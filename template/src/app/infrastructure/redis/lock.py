@@ -21,6 +21,7 @@ from loguru import logger
 from redis.asyncio import Redis
 
 from app.core.errors import ConflictError, ServiceUnavailableError
+from app.core.tasks import end
 from app.infrastructure.redis.errors import REDIS_ERRORS, RedisUnavailableError
 from app.infrastructure.redis.keys import KeySpace
 
@@ -104,7 +105,7 @@ class Locks:
                 raise LockLostError from None
             raise
         finally:
-            watcher.cancel()
+            await end(watcher)
             await asyncio.gather(watcher, return_exceptions=True)
             if not held.lost:
                 await self._release(held)

@@ -17,6 +17,7 @@ from typing import Any, cast
 import hiredis
 from redis import exceptions
 
+from app.core.tasks import end
 from app.infrastructure.redis.address import Address, Mode
 from app.infrastructure.redis.settings import RedisSettings
 
@@ -53,12 +54,6 @@ def _packed(command: Sequence[Word]) -> bytes:
         # Text that came from Redis as surrogates goes back as the bytes it was.
         words = (w.encode("utf-8", "surrogateescape") if isinstance(w, str) else w for w in command)
         return pack(tuple(words))
-
-
-def _ignore(future: asyncio.Future[Any]) -> None:
-    """Take in an error nobody asks for."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _error(text: str) -> exceptions.RedisError:
@@ -136,6 +131,12 @@ class _Connection(asyncio.Protocol):
                 future.exception()  # read by somebody, or by nobody: no complaint about it
 
 
+def _heard(connecting: asyncio.Task[_Connection]) -> None:
+    """Take note of an error that nobody waited for: no complaint about it."""
+    if not connecting.cancelled():
+        connecting.exception()
+
+
 class Multiplexer:
     """Commands on one socket, made when it is first needed and again when it is lost.
 
@@ -145,7 +146,12 @@ class Multiplexer:
     """
 
     def __init__(
-        self, settings: RedisSettings, address: Address, name: str, timeout: float | None = None
+        self,
+        settings: RedisSettings,
+        address: Address,
+        name: str,
+        timeout: float | None = None,
+        connect_timeout: float | None = None,
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -154,13 +160,17 @@ class Multiplexer:
             address: where to.
             name: shown by `CLIENT LIST`.
             timeout: seconds until an answer or a connection is overdue; by default `REDIS_TIMEOUT`.
+            connect_timeout: the same for a connection, where it may take longer than an answer.
         """
         self._settings = settings
         self._address = address
         self._name = name
         self._timeout = timeout or settings.redis_timeout
+        self._connect_timeout = connect_timeout or self._timeout
         self._connection: _Connection | None = None
-        self._connecting: asyncio.Lock | None = None
+        self._connecting: asyncio.Task[_Connection] | None = None
+        self._wanted = 0.0
+        self._problem: Exception | None = None
         self._buffer: list[bytes] = []
         self._watch: asyncio.TimerHandle | None = None
         self.statistics = Statistics()
@@ -169,6 +179,11 @@ class Multiplexer:
     def possible(address: Address) -> bool:
         """Tell whether a server can be used so: one whose address does not change."""
         return address.mode in {Mode.SINGLE, Mode.UNIX}
+
+    @property
+    def connected(self) -> bool:
+        """Whether a command would be sent at once."""
+        return self._connection is not None and not self._connection.lost
 
     async def execute(self, *command: Word) -> Any:
         """Run a command and return its answer; `str` where it is text.
@@ -189,13 +204,6 @@ class Multiplexer:
         """
         connection = await self._ready()
         return await self._send(connection, command)
-
-    async def execute_then(self, command: Sequence[Word], after: Sequence[Word]) -> Any:
-        """Run two commands in one write; return the answer of the first, whatever the second is."""
-        connection = await self._ready()
-        answer = self._send(connection, command)
-        self._send(connection, after).add_done_callback(_ignore)
-        return await answer
 
     async def execute_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """Run commands in one write; return all answers, errors among them as exceptions."""
@@ -219,6 +227,8 @@ class Multiplexer:
         """Close the connection; what is unanswered fails."""
         if self._watch:
             self._watch.cancel()
+        if self._connecting:
+            await end(self._connecting)
         if self._connection:
             self._connection.drop(exceptions.ConnectionError("closed"))
             self._connection = None
@@ -234,6 +244,8 @@ class Multiplexer:
             return future
         if not connection.waiting:
             connection.heard = loop.time()
+            if self._watch is None and connection is self._connection:
+                self._watch = loop.call_later(self._timeout, self._watch_over, connection)
         connection.waiting.append(future)
         if not self._buffer:
             loop.call_soon(self._flush, connection)
@@ -251,7 +263,7 @@ class Multiplexer:
         """Return a connection that takes commands."""
         connection = self._connection
         if connection is None or connection.lost:
-            connection = await self._connect()
+            connection = await self._connected()
         if len(connection.waiting) > MOST_UNANSWERED or not connection.writable.is_set():
             await self._let_drain(connection)
         return connection
@@ -266,28 +278,47 @@ class Multiplexer:
             message = "Redis takes in no more commands"
             raise exceptions.TimeoutError(message) from error
 
+    async def _connected(self) -> _Connection:
+        """Wait for a connection.
+
+        All who need one wait for the same attempts. One after the other, each would have what is
+        left of its time after those before it: too little for any attempt, once many are waiting.
+        """
+        loop = asyncio.get_running_loop()
+        self._wanted = loop.time() + self._connect_timeout
+        if self._connecting is None or self._connecting.done():
+            self._connecting = loop.create_task(self._connect(), name="connect to Redis")
+            self._connecting.add_done_callback(_heard)
+        connecting = self._connecting
+        await asyncio.wait((connecting,), timeout=self._connect_timeout)
+        if not connecting.done() or connecting.cancelled():
+            problem = self._problem or "nobody answers"
+            message = f"no connection to {self._address!r}: {problem}"
+            raise exceptions.ConnectionError(message) from self._problem
+        return connecting.result()
+
     async def _connect(self) -> _Connection:
-        if self._connecting is None:
-            self._connecting = asyncio.Lock()
-        async with self._connecting:
-            if self._connection is not None and not self._connection.lost:
-                return self._connection
-            until = asyncio.get_running_loop().time() + self._timeout
-            pause = FIRST_PAUSE
-            while True:
-                try:
-                    async with asyncio.timeout_at(until):
-                        self._connection = await self._open()
-                    break
-                except (OSError, exceptions.ConnectionError, TimeoutError) as error:
-                    if asyncio.get_running_loop().time() + pause >= until:
-                        message = f"no connection to {self._address!r}: {error}"
-                        raise exceptions.ConnectionError(message) from error
+        """Try until there is a connection, or nobody wants one any more."""
+        loop = asyncio.get_running_loop()
+        pause, self._problem = FIRST_PAUSE, None
+        made: _Connection | None = None
+        while made is None:
+            try:
+                async with asyncio.timeout(self._connect_timeout):
+                    made = await self._open()
+            except (OSError, exceptions.ConnectionError, TimeoutError) as error:
+                self._problem = error
+                if loop.time() + pause >= self._wanted:
+                    message = f"no connection to {self._address!r}: {error}"
+                    raise exceptions.ConnectionError(message) from error
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
-            self.statistics.connections += 1
-            self._watch_over(self._connection)
-            return self._connection
+        self._connection = made
+        self.statistics.connections += 1
+        if self._watch:  # over the connection before
+            self._watch.cancel()
+            self._watch = None
+        return made
 
     async def _open(self) -> _Connection:
         """Open a socket, log in, choose the database."""
@@ -328,14 +359,17 @@ class Multiplexer:
         return ssl.create_default_context(cafile=str(authority) if authority else None)
 
     def _watch_over(self, connection: _Connection) -> None:
-        """Drop a connection that owes answers and says nothing: one timer for all commands."""
-        if connection.lost:
+        """Drop a connection that owes answers and says nothing: one timer for all commands.
+
+        There is none while nothing is owed.
+        """
+        self._watch = None
+        if connection.lost or not connection.waiting:
             return
         loop = asyncio.get_running_loop()
-        silent = loop.time() - connection.heard
-        if connection.waiting and silent >= self._timeout:
+        left = connection.heard + self._timeout - loop.time()
+        if left <= 0:
             message = f"Redis did not answer within {self._timeout:g} s"
             connection.drop(exceptions.TimeoutError(message))
             return
-        left = self._timeout - silent if connection.waiting else self._timeout
-        self._watch = loop.call_later(max(left, 0.05), self._watch_over, connection)
+        self._watch = loop.call_later(left, self._watch_over, connection)

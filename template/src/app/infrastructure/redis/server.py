@@ -55,13 +55,16 @@ class RedisConnector:
         """
         return build_client(self._settings, self._server.address, self._name, **options)
 
-    def multiplex(self, timeout: float | None = None) -> Multiplexer | None:
+    def multiplex(
+        self, timeout: float | None = None, *, connect_timeout: float | None = None
+    ) -> Multiplexer | None:
         """Return a multiplexer; None where the address may change: a client must do there.
 
         Args:
             timeout: seconds until an answer or a connection is overdue; by default `REDIS_TIMEOUT`.
+            connect_timeout: the same for a connection, where it may take longer than an answer.
         """
         address = self._server.address
         if not Multiplexer.possible(address):
             return None
-        return Multiplexer(self._settings, address, self._name, timeout)
+        return Multiplexer(self._settings, address, self._name, timeout, connect_timeout)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from loguru import logger
-from pydantic import BaseModel, ConfigDict
+from app.core.events import Event
 
 
-class UserEvent(BaseModel):
+class UserEvent(Event):
     """Something that has happened to one user. Carries no personal data but the id."""
-
-    model_config = ConfigDict(frozen=True)
 
     user_id: UUID
 
 
-class UserCreated(UserEvent):
+class UserRegistered(UserEvent):
     """A user was created."""
+
+    name = "user.registered"
 
 
 class UserUpdated(UserEvent):
     """A user was changed."""
+
+    name = "user.updated"
 
     changed: tuple[str, ...]
     """Names of the changed fields, never their values."""
@@ -30,7 +31,4 @@ class UserUpdated(UserEvent):
 class UserDeleted(UserEvent):
     """A user was deleted."""
 
-
-def record(event: UserEvent) -> None:
-    """Write the event to the log; called after the commit, so it tells only of what lasts."""
-    logger.bind(event=event.model_dump(mode="json")).info("{}", type(event).__name__)
+    name = "user.deleted"

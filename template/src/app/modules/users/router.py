@@ -8,6 +8,7 @@ from uuid import UUID
 from dishka import FromDishka
 from fastapi import APIRouter, Header, Query, Response, status
 
+from app.core.conditional import NOT_MODIFIED, ETag
 from app.core.errors import NotFoundError, PreconditionFailedError
 from app.core.problems import problem_responses
 from app.core.routing import ScopedRoute
@@ -27,6 +28,10 @@ router = APIRouter(prefix="/users", tags=["users"], route_class=ScopedRoute)
 IfMatch = Annotated[
     str | None,
     Header(description="The `ETag` the change is based on; refused with 412 when outdated."),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(description="An `ETag` you have; the answer is 304, without a body, if it is still so."),
 ]
 _CHANGES = (NotFoundError, PreconditionFailedError, StaleVersionError)
 
@@ -59,8 +64,13 @@ async def create_user(
     return _tagged(user, response)
 
 
-@router.get("/{user_id}", responses=problem_responses(NotFoundError))
-async def get_user(user_id: UUID, users: FromDishka[UserService], response: Response) -> UserRead:
+@router.get("/{user_id}", responses=problem_responses(NotFoundError) | NOT_MODIFIED)
+async def get_user(
+    user_id: UUID,
+    users: FromDishka[UserService],
+    response: Response,
+    if_none_match: IfNoneMatch = None,  # noqa: ARG001 - read by the route, documented here
+) -> UserRead:
     """Get a user."""
     return _tagged(UserRead.model_validate(await users.get(user_id)), response)
 
@@ -91,5 +101,5 @@ async def delete_user(
 
 
 def _tagged(user: UserRead, response: Response) -> UserRead:
-    response.headers["ETag"] = f'"{user.version}"'
+    response.headers["ETag"] = str(ETag.of(user.version))
     return user

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import UUID
 
+from dishka import AsyncContainer
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.discovery import Registry
 from app.core.errors import PreconditionFailedError
+from app.core.events import Events
 from app.infrastructure.database import (
     CursorPage,
     CursorParams,
     DuplicateError,
     Page,
     PageParams,
-    after_commit,
     read_only,
 )
-from app.modules.users import events
+from app.modules.users.events import UserDeleted, UserEvent, UserRegistered, UserUpdated
 from app.modules.users.models import User
 from app.modules.users.passwords import PasswordHasher
+from app.modules.users.ports import DeletedWithUser
 from app.modules.users.repository import UserRepository
 from app.modules.users.schemas import UserCreate, UserFilters, UserPatch
 
@@ -32,12 +34,19 @@ class UserService:
     """Creates, finds, changes and deletes users. The caller's unit of work commits."""
 
     def __init__(
-        self, session: AsyncSession, users: UserRepository, passwords: PasswordHasher
+        self,
+        session: AsyncSession,
+        users: UserRepository,
+        passwords: PasswordHasher,
+        events: Events,
+        scope: AsyncContainer,
     ) -> None:
-        """Work in the unit of work of `session`."""
+        """Work in the unit of work of `session`, which is that of `scope`."""
+        self._scope = scope
         self._session = session
         self._users = users
         self._passwords = passwords
+        self._events = events
 
     async def page(self, params: PageParams, filters: UserFilters) -> Page[User]:
         """Return one page of users."""
@@ -69,7 +78,7 @@ class UserService:
             await self._users.add(user)
         except DuplicateError as error:
             raise EmailTakenError from error
-        self._announce(events.UserCreated(user_id=user.id))
+        await self._announce(UserRegistered(user_id=user.id))
         return user
 
     async def update(
@@ -96,7 +105,7 @@ class UserService:
         except DuplicateError as error:
             raise EmailTakenError from error
         changed = tuple(sorted(patch.model_fields_set))
-        self._announce(events.UserUpdated(user_id=user.id, changed=changed))
+        await self._announce(UserUpdated(user_id=user.id, changed=changed))
         return user
 
     async def delete(self, identifier: UUID, expected_version: int | None = None) -> None:
@@ -107,8 +116,10 @@ class UserService:
             PreconditionFailedError: the version is another one.
         """
         user = await self._expected(identifier, expected_version)
+        for item in (await self._scope.get(Registry)).contributions(DeletedWithUser):
+            await item.run(self._scope, user.id)
         await self._users.delete(user)
-        self._announce(events.UserDeleted(user_id=user.id))
+        await self._announce(UserDeleted(user_id=user.id))
 
     async def _expected(self, identifier: UUID, version: int | None) -> User:
         user = await self._users.get(identifier)
@@ -116,5 +127,5 @@ class UserService:
             raise PreconditionFailedError
         return user
 
-    def _announce(self, event: events.UserEvent) -> None:
-        after_commit(self._session, partial(events.record, event))
+    async def _announce(self, event: UserEvent) -> None:
+        await self._events.publish(event, key=f"user:{event.user_id}")

@@ -15,7 +15,9 @@ const say = (value) => console.log(JSON.stringify(value));
 // Adds jobs, waits for their results, and says them.
 async function add() {
   const queue = new Queue(asked.queue, options());
-  const events = new QueueEvents(asked.queue, options());
+  // From the beginning: by default it reads what comes after its first question, and a job that
+  // ends between `waitUntilFinished` and that one is never heard of.
+  const events = new QueueEvents(asked.queue, { ...options(), lastEventId: "0-0" });
   await events.waitUntilReady();
   const added = await queue.addBulk(asked.jobs);
   for (const job of added) {

@@ -18,13 +18,19 @@ from pathlib import Path
 
 DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The program itself: what lies on the path there insists on an account of its own."""
+CHOSEN = "TEST_RABBITMQ_SERVER"
+"""Variable that names another program: for another version of RabbitMQ."""
 START_SECONDS = 60.0
 GOODBYE_SECONDS = 10.0
+CLIENTS_BEGIN = 32_768
+"""The first port of clients on Linux; elsewhere they begin later."""
 NONE_HERE = "no RabbitMQ here: `apt-get install rabbitmq-server` or `brew install rabbitmq`"
 
 
 def program() -> Path | None:
     """Return what starts a node, None if it is not installed."""
+    if chosen := os.environ.get(CHOSEN):
+        return Path(chosen)
     if DEBIAN.exists():
         return DEBIAN
     found = shutil.which("rabbitmq-server")
@@ -32,21 +38,28 @@ def program() -> Path | None:
 
 
 def free_port() -> int:
-    """Return a port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port nobody listens on at this moment, below those the system gives to clients.
+
+    One that tries again and again to reach a server that is away would be given the server's own
+    port one day: it would be connected to itself, and the server could not start again.
+    """
+    while True:
+        port = CLIENTS_BEGIN - 1 - secrets.randbelow(10_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Node:
     """A node. It keeps what it has confirmed, over `kill` and `start`."""
 
-    def __init__(self, folder: Path) -> None:
-        """Prepare a folder; nothing runs yet."""
+    def __init__(self, folder: Path, fellow: Node | None = None) -> None:
+        """Prepare a folder; nothing runs yet. `fellow`: a node it can be in a cluster with."""
         self._folder = folder
-        self.port, self._distribution, self._names = free_port(), free_port(), free_port()
-        self._name = f"node-{secrets.token_hex(4)}@localhost"
+        self.port, self._distribution = free_port(), free_port()
+        self._names: int = fellow._names if fellow else free_port()
+        self._cookie: str = fellow._cookie if fellow else secrets.token_hex(16)
+        self.name = f"node-{secrets.token_hex(4)}@localhost"
         self._password = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +73,9 @@ class Node:
         ]
         (folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
         (folder / "plugins").write_text("[].\n", encoding="utf-8")
+        cookie = folder / ".erlang.cookie"
+        cookie.write_text(self._cookie, encoding="ascii")
+        cookie.chmod(0o400)
 
     @property
     def url(self) -> str:
@@ -70,7 +86,7 @@ class Node:
         folder = str(self._folder)
         own = {
             "HOME": folder,  # the cookie lies there
-            "RABBITMQ_NODENAME": self._name,
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_DIST_PORT": str(self._distribution),
             "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
             "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
@@ -134,6 +150,38 @@ class Node:
         if self._process is not None:
             self._process.wait()
             self._process = None
+
+    def join(self, other: Node) -> None:
+        """Become part of another node's cluster, with that one's accounts; loses what it had."""
+        self.control("stop_app")
+        self.control("reset")
+        self.control("join_cluster", other.name)
+        self.control("start_app")
+        self._password = other._password
+
+    def leader(self, queue: str) -> str:
+        """Return the name of the node that has the leader of a quorum queue."""
+        lines = self.control("list_queues", "--silent", "name", "leader").splitlines()
+        return dict(line.split("\t") for line in lines)[queue]
+
+    def control(self, *words: str) -> str:
+        """Run `rabbitmqctl`; return what it prints.
+
+        Raises:
+            subprocess.CalledProcessError: it fails.
+        """
+        found = program()
+        command = [str(found.with_name("rabbitmqctl")) if found else "", "--node", self.name]
+        done = subprocess.run(
+            [*command, *words],
+            cwd=self._folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
 
     def stop(self) -> None:
         """End it in order, and what it has started."""

@@ -8,6 +8,7 @@ import random
 import secrets
 from datetime import timedelta
 from struct import pack
+from typing import Any
 
 import pytest
 from aiormq import Channel
@@ -15,8 +16,20 @@ from pamqp.commands import Basic
 from redis.asyncio import Redis
 
 from app.core.errors import ConfigurationError
-from app.infrastructure.queue import DeadReason, JobContext, JobState, RejectJobError, job
-from app.infrastructure.queue.rabbitmq import consumer, frames
+from app.infrastructure.logger.testing import LogLines
+from app.infrastructure.queue import (
+    DeadReason,
+    JobContext,
+    JobState,
+    QueueLimits,
+    QueueUnavailableError,
+    RejectJobError,
+    job,
+)
+from app.infrastructure.queue.rabbitmq import conductor, consumer, frames
+from app.infrastructure.queue.rabbitmq import graveyard as graveyards
+from app.infrastructure.queue.rabbitmq.publisher import Publisher
+from app.infrastructure.queue.rabbitmq.records import Records
 from app.infrastructure.queue.rabbitmq.topology import graveyard, lane
 from app.infrastructure.queue.rabbitmq.wire import read_message
 from app.infrastructure.queue.testing import StartJobs
@@ -100,6 +113,29 @@ async def test_nonsense_in_the_broker_harms_nothing_behind_it(
         assert b"\xff\xfe\x00" in kept
 
 
+async def test_what_is_no_job_can_be_replayed_and_is_dead_again(
+    job_service: StartJobs, channel: Channel, keys: KeySpace
+) -> None:
+    """It would wait for ever if the turn of its second message could not be read."""
+    async with job_service([echo]) as running:
+        said = Basic.Properties(message_id="no-job", message_type="echo", delivery_mode=2)
+        name = lane(keys.prefix, "default", 0)
+        await channel.basic_publish(b"{", routing_key=name, properties=said, mandatory=True)
+        handle = running.jobs.handle("default", "no-job")
+
+        async def dead() -> JobState | None:
+            found = await running.engine.find("default", "no-job")
+            return found.state if found else None
+
+        for _ in range(2):
+            async with asyncio.timeout(PATIENCE):
+                while await dead() is not JobState.DEAD:  # noqa: ASYNC110 - of a worker
+                    await asyncio.sleep(0.02)
+            record = await handle.record()
+            assert (record.reason, record.body) == (DeadReason.UNDECODABLE, "{")
+            assert await running.engine.replay("default", "no-job")
+
+
 async def test_a_job_redis_has_forgotten_is_done_all_the_same(
     job_service: StartJobs, redis: Redis, keys: KeySpace
 ) -> None:
@@ -171,6 +207,47 @@ async def test_what_the_broker_gives_up_is_dead_and_can_be_replayed(
             assert await handle.result(timeout=PATIENCE) == 4
     name = graveyard(keys.prefix, "default")
     assert (await channel.queue_declare(name, passive=True)).message_count == 0
+
+
+async def test_what_the_broker_gives_up_while_redis_is_away_is_dead_later(
+    job_service: StartJobs, channel: Channel, keys: KeySpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of it than is read at once: nothing of it stays in anybody's hands."""
+    tries = 0
+    bury = Records.bury
+
+    async def away(self: Records, *words: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries <= 3 * graveyards.AT_ONCE:
+            raise QueueUnavailableError
+        return await bury(self, *words)
+
+    monkeypatch.setattr(Records, "bury", away)
+    many = graveyards.AT_ONCE + 2
+    async with job_service([echo], work=False) as publisher:
+        handles = [await publisher.jobs.publish(echo, number) for number in range(many)]
+        for _ in handles:
+            taken = await channel.basic_get(lane(keys.prefix, "default", 0))
+            assert taken.delivery_tag is not None
+            await channel.basic_reject(taken.delivery_tag, requeue=False)
+        async with job_service([echo]), asyncio.timeout(PATIENCE):
+            while (await publisher.engine.counts("default"))[JobState.DEAD] < many:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+async def test_a_job_whose_message_is_lost_is_cancelled_and_replayed(
+    job_service: StartJobs, channel: Channel, keys: KeySpace
+) -> None:
+    """As `docs/queue-rabbitmq.md` says: RabbitMQ has lost its data, Redis has not."""
+    async with job_service([echo], work=False) as running:
+        handle = await running.jobs.publish(echo, 3)
+        await channel.queue_purge(lane(keys.prefix, "default", 0))
+        assert not await running.engine.replay("default", handle.id)
+        assert await handle.cancel()
+        assert await running.engine.replay("default", handle.id)
+        async with job_service([echo]):
+            assert await handle.result(timeout=PATIENCE) == 3
 
 
 async def test_a_queue_that_is_declared_otherwise_is_a_clear_error(
@@ -256,8 +333,161 @@ def test_a_header_nobody_can_read_is_no_job() -> None:
     assert frames._properties(header, 0, len(header)) == frames.Content(None, None, None, b"")
 
 
+async def test_results_for_a_job_that_was_purged_are_not_kept(
+    job_service: StartJobs, redis: Redis, keys: KeySpace
+) -> None:
+    """Nobody would ever delete them."""
+    async with job_service([echo], work=False) as publisher:
+        jobs = publisher.jobs
+        handle = await jobs.publish_after(jobs.prepare(echo, 1), [jobs.prepare(echo, 2, id="late")])
+        assert await handle.cancel()
+        assert await publisher.engine.purge("default", JobState.DEAD) == 1
+        async with job_service([echo]):
+            assert await jobs.handle("default", "late").result(timeout=PATIENCE) == 2
+        assert not await redis.exists(f"{{{keys.prefix}}}:rabbitmq:default:k:{handle.id}")
+
+
+@pytest.mark.parametrize(
+    ("message_id", "name"), [("\ufffd" * 200, "echo"), ("a1", "\ufffd" * 200), ("a1", "")]
+)
+def test_names_that_could_not_be_sent_again_make_no_job(message_id: str, name: str) -> None:
+    """Bytes that are no UTF-8 are replaced by longer ones; AMQP lets a name have 255."""
+    content = frames.Content(message_id, name, None, b"1")
+
+    assert read_message("default", content).job is None
+
+
 @pytest.mark.parametrize("said", ['{"turn":10000000000000000000}', '{"due":-1}'])
 def test_numbers_redis_can_not_count_with_make_no_job(said: str) -> None:
     content = frames.Content("a1", "echo", {"job": said.encode()}, b"1")
 
     assert read_message("default", content).job is None
+
+
+async def test_jobs_of_dead_workers_do_not_fill_the_limit(
+    job_service: StartJobs, channel: Channel, redis: Redis, keys: KeySpace
+) -> None:
+    """Their own messages may come late or never; these jobs run, and the others before them."""
+    limits = QueueLimits(queue="default", concurrency=2)
+    base = f"{{{keys.prefix}}}:rabbitmq:default:"
+    async with job_service([echo, limits], work=False) as publisher:
+        jobs = publisher.jobs
+        lost = await jobs.publish_many([jobs.prepare(echo, n, queue="default") for n in (1, 2)])
+        async with asyncio.timeout(PATIENCE):
+            while await redis.zcard(base + "unsent"):  # noqa: ASYNC110 - of Redis
+                await asyncio.sleep(0.01)
+        # As a worker leaves them that has claimed both and is gone; and RabbitMQ lost its memory.
+        await channel.queue_purge(lane(keys.prefix, "default", 0))
+        for handle in lost:
+            await redis.zrem(base + "waiting", handle.id)
+            await redis.zadd(base + "active", {handle.id: 1})
+            await redis.hset(f"{base}j:{handle.id}", mapping={"state": "active", "worker": "dead"})
+        async with job_service([echo, limits]):
+            others = await jobs.publish_many([jobs.prepare(echo, n) for n in (3, 4)])
+            for handle, value in zip((*others, *lost), (3, 4, 1, 2), strict=True):
+                assert await handle.result(timeout=PATIENCE) == value
+
+
+async def test_a_broken_record_holds_up_nobody(
+    job_service: StartJobs, redis: Redis, keys: KeySpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message stays in the broker; when the record is gone or mended, the job runs."""
+    monkeypatch.setattr(conductor, "BROKEN_AGAIN", 0.5)
+    async with job_service([echo], work=False) as publisher:
+        jobs = publisher.jobs
+        await jobs.publish(echo, 1, id="broken")
+        key = f"{{{keys.prefix}}}:rabbitmq:default:j:broken"
+        await redis.delete(key)
+        await redis.set(key, "no hash")
+        others = await jobs.publish_many([jobs.prepare(echo, n) for n in range(20)])
+        async with job_service([echo]):
+            for number, handle in enumerate(others):
+                assert await handle.result(timeout=PATIENCE) == number
+            await redis.delete(key)
+            async with asyncio.timeout(PATIENCE):
+                while not await redis.hexists(key, "ended"):  # noqa: ASYNC110 - of Redis
+                    await asyncio.sleep(0.05)
+            assert await jobs.handle("default", "broken").result(timeout=PATIENCE) == 1
+
+
+async def test_messages_that_were_never_sent_are_no_line_each(
+    job_service: StartJobs, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+) -> None:
+    """However many an outage has left."""
+
+    async def refuse(*_: object) -> None:
+        raise QueueUnavailableError
+
+    async with job_service([echo], work=False) as publisher:
+        jobs = publisher.jobs
+        prepared = [jobs.prepare(echo, number) for number in range(50)]
+        with monkeypatch.context() as away:
+            away.setattr(Publisher, "send", refuse)
+            with pytest.raises(QueueUnavailableError):
+                await jobs.publish_many(prepared)
+        async with job_service([echo]):
+            for number, known in enumerate(prepared):
+                handle = jobs.handle("default", known.id)
+                assert await handle.result(timeout=PATIENCE) == number
+    told = [line["message"] for line in log_lines if "never have reached" in line["message"]]
+    assert len(told) < 5  # one, unless this machine takes seconds to note that they were sent
+    assert all(known.id in told[0] for known in prepared)
+
+
+async def test_nothing_is_forgotten_beside_a_broken_record(
+    job_service: StartJobs, redis: Redis, keys: KeySpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong while the jobs are looked at one by one."""
+    step = Records.step
+    failed: list[str] = []
+
+    async def failing(self: Records, *words: Any) -> Any:
+        ids = [arrival.id for arrival in words[3]]
+        if len(ids) == 1 and ids[0] != "broken" and len(failed) < 2:
+            failed.extend(ids)
+            raise ValueError(*ids)
+        return await step(self, *words)
+
+    async with job_service([echo], work=False) as publisher:
+        jobs = publisher.jobs
+        await jobs.publish(echo, 1, id="broken")
+        key = f"{{{keys.prefix}}}:rabbitmq:default:j:broken"
+        await redis.delete(key)
+        await redis.set(key, "no hash")
+        others = await jobs.publish_many([jobs.prepare(echo, n) for n in range(20)])
+        monkeypatch.setattr(Records, "step", failing)
+        async with job_service([echo]) as running:
+            for number, handle in enumerate(others):
+                assert await handle.result(timeout=PATIENCE) == number
+            assert len(failed) == 2
+            assert running.worker.silent_queues() == []
+        await redis.delete(key)
+
+
+async def test_two_messages_of_a_job_start_it_once(
+    job_service: StartJobs, channel: Channel, keys: KeySpace
+) -> None:
+    """However close together they come."""
+    starts: list[int] = []
+
+    @job("counted")
+    async def counted(value: int) -> int:
+        starts.append(value)
+        await asyncio.sleep(0.01)
+        return value
+
+    async with job_service([counted], worker_concurrency=20) as running:
+        name = lane(keys.prefix, "default", 0)
+        for number in range(200):
+            said = Basic.Properties(message_id=f"n-{number}", message_type="counted")
+            for _ in range(2):
+                await channel.basic_publish(
+                    str(number).encode(), routing_key=name, properties=said, mandatory=True
+                )
+        async with asyncio.timeout(PATIENCE):
+            while len(set(starts)) < 200:  # noqa: ASYNC110 - of RabbitMQ
+                await asyncio.sleep(0.05)
+        for number in range(200):
+            handle = running.jobs.handle("default", f"n-{number}")
+            assert await handle.result(timeout=PATIENCE) == number
+        assert len(starts) == 200

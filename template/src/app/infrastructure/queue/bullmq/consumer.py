@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from loguru import logger
 
+from app.core.tasks import end
 from app.infrastructure.queue.bullmq.store import Nothing, Refused, Store, Taken
 from app.infrastructure.queue.bullmq.watch import Watch
 from app.infrastructure.queue.bullmq.wire import read_delivery
@@ -95,7 +96,7 @@ class BullmqConsumer:
         logger.error("Job {} lost its lock: another worker runs it, this one stops", job_id)
         if taken := self._taken.get(job_id):
             self._locks.let_go(job_id, taken.token)
-        self._runner.give_back(job_id)
+        self._runner.give_back(self._store.queue, job_id)
 
     async def stop(self, grace: float) -> Sequence[str]:
         """See `Consumer.stop`."""
@@ -104,7 +105,7 @@ class BullmqConsumer:
         await self._drained(max(grace - min(LAST_SECONDS, grace / 2), 0.0))
         left = list(self._taken)
         for job_id in left:
-            self._runner.give_back(job_id)
+            self._runner.give_back(self._store.queue, job_id)
         # Those that do not heed it: a thread, or a handler that swallows its cancellation.
         await self._drained(max((until - time.monotonic()) / 2, 0.0))
         for taken in list(self._taken.values()):
@@ -169,8 +170,9 @@ class BullmqConsumer:
             if task.done():
                 task.result()
         finally:
-            for pending in (task, closing):
-                pending.cancel()
+            closing.cancel()
+            if not task.done():
+                await end(task)  # or it goes on with a connection that is closed, and makes another
 
     def _token(self) -> str:
         # Each job has its own, so that a lock tells who holds it.
@@ -259,7 +261,7 @@ class BullmqConsumer:
                 for job_id in await self._store.recover(self._recovery):
                     logger.warning("Job {} lost its worker and goes back to the queue", job_id)
                 for job_id in await self._store.cancelled(list(self._taken)):
-                    self._runner.cancel(job_id)
+                    self._runner.cancel(self._store.queue, job_id)
                 patience.answered()
                 # All places may be taken for long: then nobody else asks.
                 self._pulse.beat()

@@ -22,6 +22,7 @@ from app.infrastructure.queue.errors import (
     InvalidJobError,
     QueueUnavailableError,
 )
+from app.infrastructure.queue.handle import already_published
 from app.infrastructure.queue.jobs import Job, JobFailure, JobRecord, JobState
 from app.infrastructure.queue.ports import EngineParts
 from app.infrastructure.queue.redis_scripts import Call, Commands, Word
@@ -84,6 +85,7 @@ class BullmqEngine:
     async def publish(self, jobs: Sequence[Job]) -> list[str]:
         """See `JobEngine.publish`. More than 500 go in several transactions."""
         ids: list[str] = []
+        jobs = self._signals.addressed(jobs)
         for begin in range(0, len(jobs), LARGEST_BATCH):
             calls = [self._store(j.queue).adding(j) for j in jobs[begin : begin + LARGEST_BATCH]]
             if len(calls) == 1:
@@ -98,11 +100,22 @@ class BullmqEngine:
         if len(children) >= LARGEST_BATCH:
             message = f"a job can wait for at most {LARGEST_BATCH - 1} others"
             raise InvalidJobError(message)
+        parent, *children = self._signals.addressed([parent, *children])
         store = self._store(parent.queue)
         reference = store.parent_reference(parent)
+        await self._refuse_known(children, f"{reference['queueKey']}:{parent.id}")
         calls = [store.adding_parent(parent)]
         calls += [self._store(child.queue).adding(child, reference) for child in children]
         return [_added(answer) for answer in await self._commands.run_all(calls)]
+
+    async def _refuse_known(self, children: Sequence[Job], parent: str) -> None:
+        """See `JobQueue.publish_after`. BullMQ would wait for ever for one that is dead."""
+        hashes = [self._store(child.queue).keys.job(child.id) for child in children]
+        lines = [("HMGET", key, "name", "parentKey") for key in hashes]
+        answers = await self._commands.execute_all(lines)
+        for child, (name, known) in zip(children, answers, strict=True):
+            if name is not None and known != parent:
+                raise already_published(child.id)
 
     def consume(self, queue: str, concurrency: int, runner: JobRunner) -> Consumer:
         """See `JobEngine.consume`."""
@@ -131,7 +144,7 @@ class BullmqEngine:
 
     def _tell_runner(self, queue: str, job_id: str) -> None:
         if runner := self._runners.get(queue):
-            runner.cancel(job_id)
+            runner.cancel(queue, job_id)
 
     async def find(self, queue: str, job_id: str) -> JobRecord | None:
         """See `JobEngine.find`."""
@@ -167,10 +180,10 @@ class BullmqEngine:
             "wait", "paused", "prioritized", "delayed", "waiting-children", "active", "failed",
             job_id, "events",
         )  # fmt: skip
-        arguments: list[Word] = [job_id, round(time.time() * 1000), write_failure(CANCELLED)]
         channel = self._signals.ended_channel(queue, job_id)
-        then = ("PUBLISH", channel, "")
-        answer = await self._commands.run(Call(scripts.CANCEL, keys, arguments), then)
+        now = round(time.time() * 1000)
+        arguments: list[Word] = [job_id, now, write_failure(CANCELLED), channel]
+        answer = await self._commands.run(Call(scripts.CANCEL, keys, arguments))
         if answer == scripts.CANCEL_RUNNING:
             await self._commands.execute(
                 "PUBLISH", self._signals.cancel_channel, f"{queue}:{job_id}"

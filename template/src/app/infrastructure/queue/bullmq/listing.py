@@ -14,7 +14,7 @@ from app.infrastructure.queue.bullmq.wire import milliseconds, read_record
 from app.infrastructure.queue.engine import QueueLimits
 from app.infrastructure.queue.errors import InvalidJobError, QueueUnavailableError
 from app.infrastructure.queue.jobs import JobRecord, JobState
-from app.infrastructure.queue.redis_scripts import Call, Commands, Word
+from app.infrastructure.queue.redis_scripts import Call, Commands
 from app.infrastructure.redis import REDIS_ERRORS
 
 PLACES = {
@@ -123,9 +123,18 @@ class Listing:
         removed = 0
         for place in PLACES[state]:
             while True:
-                arguments: list[Word] = [keys.base, round(time.time() * 1000), BATCH, place]
-                call = Call(scripts.CLEAN, keys(place, "events", "repeat"), arguments)
-                gone: Any = await self._commands.run(call)
+                now = round(time.time() * 1000)
+                calls = [
+                    Call(scripts.ORPHAN, keys(place), [keys.base, now, BATCH]),
+                    Call(
+                        scripts.CLEAN,
+                        keys(place, "events", "repeat"),
+                        [keys.base, now, BATCH, place],
+                    ),
+                ]
+                if state.has_ended:
+                    del calls[0]  # those that waited for them were told
+                gone: Any = (await self._commands.run_all(calls))[-1]
                 removed += len(gone or ())
                 if len(gone or ()) < BATCH:
                     break

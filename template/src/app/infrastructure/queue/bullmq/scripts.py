@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.core.errors import ConfigurationError
 from app.infrastructure.queue.redis_scripts import Script
+from app.infrastructure.queue.signals import LONGEST_RESULT, RESULT
 
 
 def _folder() -> Path:
@@ -30,7 +31,23 @@ ADD_DELAYED = _bullmq("addDelayedJob-6")
 ADD_PRIORITIZED = _bullmq("addPrioritizedJob-9")
 ADD_PARENT = _bullmq("addParentJob-6")
 TAKE = _bullmq("moveToActive-11")
-FINISH = _bullmq("moveToFinished-14")
+FINISH = Script(
+    f"""
+    -- BullMQ's script, and after it, unless it refuses, word of the end: on the job's channel
+    -- ARGV[10], and on ARGV[11], that of the process that waits for it.
+    local function finish()
+    {_bullmq("moveToFinished-14").source}
+    end
+    local answer = finish()
+    if type(answer) ~= "number" or answer >= 0 then
+        local small = ARGV[5] == "completed" and #ARGV[4] <= {LONGEST_RESULT}
+        local said = small and "{RESULT}" .. ARGV[4] or ""
+        redis.call("PUBLISH", ARGV[10], said)
+        if ARGV[11] ~= "" then redis.call("PUBLISH", ARGV[11], ARGV[10] .. "\\n" .. said) end
+    end
+    return answer
+    """
+)
 DELAY = _bullmq("moveToDelayed-11")
 RETRY_NOW = _bullmq("retryJob-11")
 RELEASE = _bullmq("moveJobFromActiveToWait-9")
@@ -55,11 +72,46 @@ UNCOUNT = Script(
     return 0
     """
 )
-CANCEL = Script(
+FAIL_PARENT = """
+    local function fail_parent(key, now)
+        -- What BullMQ's `moveToFinished` does for the parent of a child that failed ("fpof").
+        local written = redis.call("HGET", key, "parent")
+        if not written then return end
+        local known = cjson.decode(written)
+        local base, id = known["queueKey"] .. ":", known["id"]
+        local parent = base .. id
+        if redis.call("SREM", parent .. ":dependencies", key) == 0 then return end
+        redis.call("ZADD", parent .. ":unsuccessful", now, key)
+        if redis.call("EXISTS", parent) == 0 then return end
+        redis.call("HSET", parent, "defa", "child " .. key .. " failed")
+        if redis.call("ZREM", base .. "waiting-children", id) == 1 then
+            redis.call("RPUSH", base .. "wait", id)
+            redis.call("ZADD", base .. "marker", 0, "0")
+            redis.call("XADD", base .. "events", "*", "event", "waiting", "jobId", id,
+                "prev", "waiting-children")
+        end
+    end
+"""
+ORPHAN = Script(
+    FAIL_PARENT
+    + """
+    -- The jobs `CLEAN` takes are about to be deleted: what waits for one of them would wait for
+    -- ever, or, in stock BullMQ, be deleted as well. In one transaction with it: a worker that
+    -- takes some in between would have it delete others.
+    -- KEYS: where they are. ARGV: the queue's base, now in ms, how many at most.
+    local kind = redis.call("TYPE", KEYS[1])["ok"]
+    local ids = kind == "list" and redis.call("LRANGE", KEYS[1], -ARGV[3], -1)
+        or redis.call("ZRANGE", KEYS[1], 0, ARGV[3] - 1)
+    for _, id in ipairs(ids) do fail_parent(ARGV[1] .. id, ARGV[2]) end
+    return 0
     """
+)
+CANCEL = Script(
+    FAIL_PARENT
+    + r"""
     -- Take a waiting job out and put it among the dead; mark a running one.
     -- KEYS: wait, paused, prioritized, delayed, waiting-children, active, failed, job, events.
-    -- ARGV: id, now in ms, failure as JSON.
+    -- ARGV: id, now in ms, failure as JSON, the job's channel of ends.
     -- Returns 0: nothing to cancel, 1: cancelled, 2: its worker has to be told.
     if redis.call("EXISTS", KEYS[8]) == 0 then return 0 end
     local id = ARGV[1]
@@ -84,6 +136,13 @@ CANCEL = Script(
     end
     redis.call("XADD", KEYS[9], "*", "event", "failed", "jobId", id,
         "failedReason", "cancelled", "prev", "waiting")
+    fail_parent(KEYS[8], ARGV[2])
+    redis.call("PUBLISH", ARGV[4], "")
+    pcall(function()
+        -- There may be no options, or nobody who waits.
+        local options = cjson.decode(redis.call("HGET", KEYS[8], "opts"))
+        redis.call("PUBLISH", cjson.decode(options["tm"])["reply-to"], ARGV[4] .. "\n")
+    end)
     return 1
     """
 )

@@ -15,6 +15,7 @@ from app.infrastructure.queue.bullmq.wire import (
     Fields,
     milliseconds,
     options_to_bullmq,
+    reply_channel,
     timestamp,
     write_failure,
 )
@@ -200,10 +201,9 @@ class Store:
         }
         arguments: list[Word] = [
             taken.id, _now(), end.label, end.value, end.target, "1" if more else "",
-            self.keys.base, pack(options), _flat(end.fields),
+            self.keys.base, pack(options), _flat(end.fields), tell, reply_channel(taken.fields),
         ]  # fmt: skip
-        call = Call(scripts.FINISH, keys, arguments)
-        answer = await self._commands.run(call, then=("PUBLISH", tell, ""))
+        answer = await self._commands.run(Call(scripts.FINISH, keys, arguments))
         return _refused(answer) or _taken(answer, taken.token)
 
     async def retry(self, taken: Taken, verdict: Retry, *, more: bool) -> Taken | Nothing | Refused:

@@ -16,10 +16,11 @@ from redis.asyncio import Redis
 from app.infrastructure.queue.bullmq.store import Nothing
 from app.infrastructure.queue.errors import QueueUnavailableError
 from app.infrastructure.redis import REDIS_ERRORS, Multiplexer
+from app.infrastructure.redis.client import close_client
 
 LONGEST_WAIT = 2.0
 """Seconds one blocked command lasts: a marker may be lost with a worker that popped it, and a
-connection may be dead without anybody knowing."""
+connection may be dead without anybody knowing. Also while a delayed job is hours away."""
 SHORTEST_WAIT = 0.002
 """Seconds. Redis before 7.0.8 takes less for ever (BZPOPMIN rounded 1 ms down to 0)."""
 
@@ -54,9 +55,7 @@ class Watch:
         while due is None or time.time() < due:
             popped = await self._pop(due)
             if popped is None:
-                if due is None:
-                    return
-                continue
+                return  # nothing, or a marker that was lost: only a look into the queue tells
             if popped <= time.time() * 1000:
                 return
             due = popped / 1000
@@ -66,7 +65,7 @@ class Watch:
         if self._fast:
             await self._fast.close()
         with suppress(*REDIS_ERRORS):
-            await self._redis.aclose()
+            await close_client(self._redis)
 
     async def _pop(self, due: float | None) -> float | None:
         """Pop the marker; return its score, or None when there was none in time."""

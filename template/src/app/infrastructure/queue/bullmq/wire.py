@@ -18,6 +18,7 @@ import orjson
 from app.infrastructure.queue.engine import Delivery, DeliveryHooks
 from app.infrastructure.queue.jobs import DeadReason, Job, JobFailure, JobRecord, JobState
 from app.infrastructure.queue.options import PRIORITIES, Backoff, BackoffKind, JobOptions
+from app.infrastructure.queue.signals import REPLY_TO
 
 STATES = {
     "waiting": JobState.WAITING,
@@ -200,6 +201,17 @@ def read_job(queue: str, job_id: str, fields: Fields) -> Job:
         headers=headers,
         created_at=moment(fields.get("timestamp")) or datetime.now(UTC),
     )
+
+
+def reply_channel(fields: Fields) -> str:
+    """Return the channel of the process that waits for a job, or nothing."""
+    options = fields.get("opts", "")
+    if REPLY_TO not in options:
+        return ""
+    try:
+        return str(orjson.loads(orjson.loads(options)["tm"])[REPLY_TO])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def read_delivery(

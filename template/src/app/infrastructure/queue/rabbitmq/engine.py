@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from redis.asyncio import Redis
 
@@ -17,21 +13,17 @@ from app.infrastructure.queue.engine import Consumer, JobRunner, QueueLimits
 from app.infrastructure.queue.errors import InvalidJobError, QueueUnavailableError
 from app.infrastructure.queue.jobs import DeadReason, Job, JobFailure, JobRecord, JobState
 from app.infrastructure.queue.ports import EngineParts
-from app.infrastructure.queue.rabbitmq import scripts
-from app.infrastructure.queue.rabbitmq.consumer import ConsumerParts, RabbitmqConsumer
+from app.infrastructure.queue.rabbitmq import scripts, upkeep_scripts
+from app.infrastructure.queue.rabbitmq.consumer import RabbitmqConsumer
+from app.infrastructure.queue.rabbitmq.keys import Keys
 from app.infrastructure.queue.rabbitmq.line import Line
+from app.infrastructure.queue.rabbitmq.listing import Listing
+from app.infrastructure.queue.rabbitmq.parts import ConsumerParts
 from app.infrastructure.queue.rabbitmq.publisher import Publisher
 from app.infrastructure.queue.rabbitmq.records import Addition, Records, Retention
+from app.infrastructure.queue.rabbitmq.schedulers import Schedulers
 from app.infrastructure.queue.rabbitmq.settings import RabbitmqSettings
-from app.infrastructure.queue.rabbitmq.wire import (
-    Parcel,
-    milliseconds,
-    moment,
-    parcel_of_record,
-    read_options,
-    timestamp,
-    write_options,
-)
+from app.infrastructure.queue.rabbitmq.wire import Parcel, milliseconds, parcel_of_record
 from app.infrastructure.queue.redis_scripts import Commands
 from app.infrastructure.queue.schedules import Schedule, ScheduleRecord
 from app.infrastructure.queue.signals import Signals
@@ -39,8 +31,6 @@ from app.infrastructure.queue.waiting import wait_for_end
 
 LARGEST_BATCH = 500
 """Jobs recorded in one step: Redis serves nobody else meanwhile."""
-LONGEST_SLEEP = 1.0
-"""Seconds between looks at the schedules: somebody may have added one."""
 CANCEL_RUNNING = 2
 CANCELLED = JobFailure(type="Cancelled", message="cancelled before it was started")
 
@@ -65,8 +55,10 @@ class RabbitmqEngine:
             dead=parts.settings.queue_keep_dead,
         )
         # A hash tag: in a cluster the keys of all queues lie together, as the scripts need it.
-        prefix = f"{{{parts.keys.prefix}}}"
-        self._records = Records(self._commands, prefix, parts.settings.queue_lock, retention)
+        keys = Keys.of(f"{{{parts.keys.prefix}}}")
+        self._records = Records(self._commands, keys, parts.settings.queue_lock, retention)
+        self._listing = Listing(self._commands, keys)
+        self._schedulers = Schedulers(self._commands, keys, lambda job: self._add([_addition(job)]))
         self._namespace = parts.keys.prefix
         self._publisher = Publisher(
             self._line("publisher"), self._records, self._namespace, self._own.rabbitmq_group_size
@@ -74,7 +66,8 @@ class RabbitmqEngine:
         self._runners: dict[str, JobRunner] = {}
 
     def _new_commands(self, redis: Redis) -> Commands:
-        return Commands(scripts.EVERY, redis, self._timeout, self._multiplex(self._timeout))
+        every = (*scripts.EVERY, *upkeep_scripts.EVERY)
+        return Commands(every, redis, self._timeout, self._multiplex(self._timeout))
 
     def _line(self, role: str) -> Line:
         return Line(self._own.urls, f"{self._keys.prefix} {role}", self._timeout)
@@ -101,6 +94,7 @@ class RabbitmqEngine:
     async def publish(self, jobs: Sequence[Job]) -> list[str]:
         """See `JobEngine.publish`. More than 500 are recorded in several steps."""
         ids: list[str] = []
+        jobs = self._signals.addressed(jobs)
         for begin in range(0, len(jobs), LARGEST_BATCH):
             ids += await self._add([_addition(job) for job in jobs[begin : begin + LARGEST_BATCH]])
         return ids
@@ -110,6 +104,7 @@ class RabbitmqEngine:
         if len(children) >= LARGEST_BATCH:
             message = f"a job can wait for at most {LARGEST_BATCH - 1} others"
             raise InvalidJobError(message)
+        parent, *children = self._signals.addressed([parent, *children])
         additions = [Addition(parcel=Parcel.of(parent), children=len(children))]
         reference = f"{parent.queue}:{parent.id}"
         additions += [replace(_addition(child), parent=reference) for child in children]
@@ -124,9 +119,9 @@ class RabbitmqEngine:
             await self._publisher.ready(*wanted)
         answers = await self._records.add(additions)
         parcels = [
-            addition.parcel
-            for addition, (_, unsent) in zip(additions, answers, strict=True)
-            if unsent
+            replace(addition.parcel, turn=turn)
+            for addition, (_, turn) in zip(additions, answers, strict=True)
+            if turn
         ]
         if parcels:
             await self._publisher.send(parcels)
@@ -155,13 +150,13 @@ class RabbitmqEngine:
             ended_channel=self._signals.ended_channel(queue, ""),
             listen=lambda: self._signals.listen_for_cancels(self._tell_runner),
             resend=self._resend,
-            tick=lambda: self._tick(queue),
+            tick=lambda: self._schedulers.tick(queue),
         )
         return RabbitmqConsumer(parts)
 
     def _tell_runner(self, queue: str, job_id: str) -> None:
         if runner := self._runners.get(queue):
-            runner.cancel(job_id)
+            runner.cancel(queue, job_id)
 
     async def find(self, queue: str, job_id: str) -> JobRecord | None:
         """See `JobEngine.find`."""
@@ -175,15 +170,15 @@ class RabbitmqEngine:
         self, queue: str, state: JobState, *, offset: int = 0, limit: int = 100
     ) -> list[JobRecord]:
         """See `JobEngine.list_jobs`."""
-        return await self._records.list_jobs(queue, state, offset, limit)
+        return await self._listing.jobs(queue, state, offset, limit)
 
     async def counts(self, queue: str) -> dict[JobState, int]:
         """See `JobEngine.counts`."""
-        return await self._records.counts(queue)
+        return await self._listing.counts(queue)
 
     async def queues(self) -> list[str]:
         """See `JobEngine.queues`."""
-        return await self._records.queues()
+        return await self._listing.queues()
 
     async def cancel(self, queue: str, job_id: str) -> bool:
         """See `JobEngine.cancel`."""
@@ -201,87 +196,47 @@ class RabbitmqEngine:
 
     async def replay(self, queue: str, job_id: str) -> bool:
         """See `JobEngine.replay`."""
-        if not await self._records.replay(queue, job_id):
+        if not await self._listing.replay(queue, job_id):
             return False
         await self._resend(queue, job_id)
         return True
 
     async def purge(self, queue: str, state: JobState) -> int:
         """See `JobEngine.purge`. Messages that are out find no job, and go."""
-        return await self._records.purge(queue, state)
+        removed, orphaned = await self._listing.purge(queue, state)
+        for other in orphaned:
+            await self._resend(*other)
+        return removed
 
     async def pause(self, queue: str) -> None:
         """See `JobEngine.pause`."""
-        await self._records.set_meta(queue, {"paused": 1})
+        await self._listing.set_meta(queue, {"paused": 1})
 
     async def resume(self, queue: str) -> None:
         """See `JobEngine.resume`."""
-        await self._records.set_meta(queue, {"paused": None})
+        await self._listing.set_meta(queue, {"paused": None})
 
     async def is_paused(self, queue: str) -> bool:
         """See `JobEngine.is_paused`."""
-        return await self._records.is_paused(queue)
+        return await self._listing.is_paused(queue)
 
     async def limit(self, limits: QueueLimits) -> None:
         """See `JobEngine.limit`."""
         per = milliseconds(limits.per) if limits.rate else None
         values = {"concurrency": limits.concurrency, "rate": limits.rate, "per": per}
-        await self._records.set_meta(limits.queue, values)
+        await self._listing.set_meta(limits.queue, values)
 
     async def put_schedule(self, schedule: Schedule, template: Job) -> None:
         """See `JobEngine.put_schedule`."""
-        definition = {
-            "job": template.name,
-            "body": template.body,
-            "options": write_options(template.options),
-            "headers": dict(template.headers),
-            "cron": schedule.cron,
-            "timezone": schedule.timezone if schedule.cron else None,
-            "every": milliseconds(schedule.every) if schedule.every else None,
-        }
-        now = datetime.now(UTC)
-        due = schedule.after(now) if schedule.cron else now
-        text = json.dumps(definition, sort_keys=True)
-        await self._records.put_schedule(template.queue, schedule.key, text, timestamp(due))
+        await self._schedulers.put(schedule, template)
 
     async def remove_schedule(self, queue: str, key: str) -> bool:
         """See `JobEngine.remove_schedule`."""
-        return await self._records.remove_schedule(queue, key)
+        return await self._schedulers.remove(queue, key)
 
     async def schedules(self, queue: str) -> list[ScheduleRecord]:
         """See `JobEngine.schedules`."""
-        found = await self._records.schedules(queue)
-        return [
-            _schedule_record(queue, key, due, json.loads(definition))
-            for key, due, definition in found
-        ]
-
-    async def _tick(self, queue: str) -> float:
-        """Publish what is due by schedule; return the seconds until the next look."""
-        due = await self._records.next_schedule(queue)
-        if due is None:
-            return LONGEST_SLEEP
-        if due > time.time() * 1000:
-            return min(due / 1000 - time.time(), LONGEST_SLEEP)
-        for key, moment_ms, definition in await self._records.schedules(queue):
-            if moment_ms <= time.time() * 1000:
-                await self._fire(queue, key, moment_ms, json.loads(definition))
-        return 0.0
-
-    async def _fire(self, queue: str, key: str, due: int, definition: dict[str, Any]) -> None:
-        """Publish the job of one moment: its id makes sure that it is published once."""
-        job = Job(
-            id=f"repeat:{key}:{due}",
-            name=str(definition["job"]),
-            body=str(definition["body"]),
-            options=read_options(queue, str(definition["options"])),
-            headers=definition["headers"],
-        )
-        await self._add([_addition(job)])
-        now = datetime.now(UTC)
-        schedule = _schedule(key, definition)
-        following = schedule.after(max(now, datetime.fromtimestamp(due / 1000, UTC)))
-        await self._records.advance(queue, key, due, timestamp(following))
+        return await self._schedulers.list(queue)
 
 
 def _addition(job: Job) -> Addition:
@@ -291,30 +246,6 @@ def _addition(job: Job) -> Addition:
         parcel=Parcel.of(job),
         deduplication=deduplication.key if deduplication else "",
         window=milliseconds(window) if window else 0,
-    )
-
-
-def _schedule(key: str, definition: dict[str, Any]) -> Schedule:
-    every = definition["every"]
-    return Schedule(
-        key=key,
-        job=str(definition["job"]),
-        cron=definition["cron"],
-        timezone=definition["timezone"] or "UTC",
-        every=timedelta(milliseconds=every) if every else None,
-    )
-
-
-def _schedule_record(queue: str, key: str, due: int, definition: dict[str, Any]) -> ScheduleRecord:
-    schedule = _schedule(key, definition)
-    return ScheduleRecord(
-        key=key,
-        queue=queue,
-        job=schedule.job,
-        cron=schedule.cron,
-        timezone=definition["timezone"],
-        every=schedule.every,
-        next_at=moment(due),
     )
 
 

@@ -28,9 +28,11 @@ from app.infrastructure.queue.rabbitmq.frames import (
 from app.infrastructure.queue.rabbitmq.line import Line
 from app.infrastructure.queue.rabbitmq.wire import Arrival, read_message
 
-QUIET = 0.01
+QUIET, LONGEST_QUIET, ANSWERS = 0.01, 0.25, 3
 """Seconds. A lane that was handed as many messages as it may be may have more: the lanes after it
-wait so long for them."""
+wait so long for them, or as long as the broker takes for three answers, when that is more."""
+QUIET_FIRST = 0.1
+"""The same, when a lane is read for the first time: the broker may have to read its disk."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before a lane that failed is tried again."""
 
@@ -107,6 +109,7 @@ class Lane:
         self._not_before = 0.0
         self._held = 0
         self._was_full = 0.0
+        self._quiet = QUIET
         self.acks = Acks()
         self.buffer: deque[Message] = deque()
         self.is_subscribed = False
@@ -122,8 +125,8 @@ class Lane:
         if not self.is_subscribed:
             return 0.0
         if self._held >= self._prefetch:
-            return QUIET
-        return max(self._was_full + QUIET - time.monotonic(), 0.0)
+            return self._quiet
+        return max(self._was_full + self._quiet - time.monotonic(), 0.0)
 
     async def open(self) -> bool:
         """Open and subscribe if that is necessary and its time has come; tell whether it is open.
@@ -146,6 +149,7 @@ class Lane:
                 await self._parts.declare(channel)
                 channel.on_consumer_cancel_callbacks.add(self._on_cancel)
                 await self._subscribe(channel)
+                self._was_full = time.monotonic() + max(QUIET_FIRST - self._quiet, 0.0)
         except (QueueUnavailableError, TimeoutError) as error:
             self._fail(error)
             return False
@@ -179,9 +183,11 @@ class Lane:
 
     async def _subscribe(self, channel: Channel) -> None:
         self._prefetch = self._parts.prefetch()
+        asked = time.monotonic()
         # The broker applies it to the subscription that follows.
         await channel.basic_qos(prefetch_count=self._prefetch)
         self._was_full = time.monotonic()
+        self._quiet = min(max(ANSWERS * (self._was_full - asked), QUIET), LONGEST_QUIET)
         # Messages never get to the library: it would call a function that does nothing.
         await channel.basic_consume(self._parts.name, _nothing, consumer_tag=self._parts.tag)
         self.is_subscribed = True

@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 from aiormq import Channel, Connection
 
 from app.core.errors import AppError, ConfigurationError
+from app.core.tasks import end
 from app.infrastructure.queue.errors import QueueUnavailableError
 from app.infrastructure.queue.rabbitmq.confirms import UnroutableError
 from app.infrastructure.queue.rabbitmq.frames import TappedTransport
@@ -52,6 +53,7 @@ class Line:
         self._transport: TappedTransport | None = None
         self._channel: Channel | None = None
         self._connecting = asyncio.Lock()
+        self._opening: asyncio.Task[Channel] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
     @property
@@ -60,7 +62,9 @@ class Line:
         return self._channel is not None and not self._channel.is_closed
 
     async def channel(self, prepare: Callable[[Channel], Awaitable[None]] | None = None) -> Channel:
-        """Return the channel.
+        """Return the channel. All who need a new one wait for the same attempt to make it.
+
+        In a row, each would wait for those before it to fail as well.
 
         Args:
             prepare: what is done with a new one before anybody gets it.
@@ -71,11 +75,14 @@ class Line:
         """
         if self._channel is not None and not self._channel.is_closed:
             return self._channel
-        async with self._connecting:
-            if self._channel is None or self._channel.is_closed:
-                self.drop()
-                self._channel = await self.call(self._open(prepare))
-            return self._channel
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open(prepare), name="channel to RabbitMQ")
+            self._opening.add_done_callback(_heard)
+        opening = self._opening
+        await asyncio.wait((opening,))
+        if opening.cancelled():
+            raise unavailable(ConnectionError("disconnected"))
+        return opening.result()
 
     @property
     def transport(self) -> TappedTransport:
@@ -84,8 +91,8 @@ class Line:
             raise unavailable(ConnectionError("not connected"))
         return self._transport
 
-    async def another_channel(self) -> Channel:
-        """Return one more channel; whoever gets it looks after it.
+    async def connect(self) -> Connection:
+        """Return the connection, made anew if it is lost.
 
         Raises:
             QueueUnavailableError: no node can be reached in time.
@@ -93,17 +100,28 @@ class Line:
         async with self._connecting:
             if self._connection is None or self._connection.is_closed:
                 self.drop()
-                await self.call(self._connect())
-            connection = self._connection
-        if connection is None:
-            raise unavailable(ConnectionError("the connection was lost"))
-        return cast("Channel", await connection.channel(publisher_confirms=False))
+                return await self.call(self._connect())
+            return self._connection
+
+    async def another_channel(self) -> Channel:
+        """Return one more channel; whoever gets it looks after it.
+
+        Raises:
+            QueueUnavailableError: no node can be reached in time.
+        """
+        connection = await self.connect()
+        return cast("Channel", await self.call(connection.channel(publisher_confirms=False)))
 
     def leave(self, channel: Channel) -> None:
         """Close a channel; what that takes happens meanwhile."""
         self._meanwhile(channel.close())
 
     async def _open(self, prepare: Callable[[Channel], Awaitable[None]] | None) -> Channel:
+        self.drop()
+        self._channel = await self.call(self._new_channel(prepare))
+        return self._channel
+
+    async def _new_channel(self, prepare: Callable[[Channel], Awaitable[None]] | None) -> Channel:
         channel = cast("Channel", await (await self._connect()).channel())
         if prepare:
             await prepare(channel)
@@ -157,9 +175,17 @@ class Line:
 
     async def close(self) -> None:
         """Disconnect; within a bounded time, whatever the broker does."""
+        if self._opening is not None:
+            await end(self._opening)
         self.drop()
         if self._leaving:
             await asyncio.wait(tuple(self._leaving), timeout=GOODBYE + 1.0)
+
+
+def _heard(opening: asyncio.Task[Channel]) -> None:
+    """Take note of an error that nobody waited for: no complaint about it."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 async def _bounded(closing: Awaitable[object]) -> None:

@@ -1,90 +1,29 @@
-"""The scripts that keep the records of jobs in Redis. Each is one step that happens or does not.
+"""The scripts publishers and workers run all the time. Each is one step that happens or does not.
 
-The keys of a queue begin with its base: `j:<id>` the record of a job, a sorted set for each state,
-`unsent` those whose message may not have reached the broker, `k:<id>` the results of the jobs one
-depends on, `de:<key>` deduplication, `meta` limits and pause, `schedules` and `s:<key>`.
+`lua` says what lies in Redis, `upkeep_scripts` has those that look after queues.
 """
 
 from __future__ import annotations
 
+from app.infrastructure.queue.rabbitmq.lua import with_common
 from app.infrastructure.queue.redis_scripts import Script
+from app.infrastructure.queue.signals import LONGEST_RESULT, RESULT
 
-COMMON = """
-    local function place(base, state, id, score)
-        redis.call("ZADD", base .. state, score, id)
-        redis.call("HSET", base .. "j:" .. id, "state", state)
-    end
-    local function among_waiting(base, id)
-        -- Priorities one after the other, each in the order of creation.
-        local known = redis.call("HMGET", base .. "j:" .. id, "priority", "created")
-        place(base, "waiting", id, tonumber(known[1] or 0) * 1e13 + tonumber(known[2] or 0))
-    end
-    local function forget(base, state, id)
-        local job = base .. "j:" .. id
-        local known = redis.call("HMGET", job, "parked", "pending")
-        redis.call("ZREM", base .. state, id)
-        redis.call("DEL", job)
-        if known[2] then redis.call("DEL", base .. "k:" .. id) end
-        if known[1] then
-            -- A message about it is still on its way: it must not be taken for an unknown job.
-            redis.call("HSET", job, "state", "gone")
-            redis.call("PEXPIRE", job, 3600000)
-        end
-    end
-    local function forget_old(base, state, before, most, limit)
-        local set = base .. state
-        for _, id in ipairs(redis.call("ZRANGEBYSCORE", set, "-inf", before, "LIMIT", 0, limit)) do
-            forget(base, state, id)
-        end
-        local over = math.min(redis.call("ZCARD", set) - most, limit)
-        if over > 0 then
-            for _, id in ipairs(redis.call("ZRANGE", set, 0, over - 1)) do
-                forget(base, state, id)
-            end
-        end
-    end
-    local function open_key(base, id, key)
-        key = key or redis.call("HGET", base .. "j:" .. id, "deduplication")
-        if key and redis.call("GET", base .. "de:" .. key) == id then
-            redis.call("DEL", base .. "de:" .. key)
-        end
-    end
-    local function tell_parent(root, now, id, parent, result, woken)
-        -- result: JSON text; nil: the job is dead. Those that can go on are added to `woken`.
-        local queue, parent_id = string.match(parent, "^([^:]+):(.*)$")
-        local base = root .. queue .. ":"
-        local job = base .. "j:" .. parent_id
-        if redis.call("EXISTS", job) == 0 then return end
-        local ready
-        if result then
-            redis.call("HSET", base .. "k:" .. parent_id, id, result)
-            ready = redis.call("HINCRBY", job, "pending", -1) == 0
-        else
-            redis.call("HSETNX", job, "blocked_by", "job " .. id .. " is dead")
-            ready = true
-        end
-        if ready and redis.call("HGET", job, "state") == "blocked" then
-            redis.call("ZREM", base .. "blocked", parent_id)
-            among_waiting(base, parent_id)
-            redis.call("ZADD", base .. "unsent", now, parent_id)
-            woken[#woken + 1] = queue
-            woken[#woken + 1] = parent_id
-        end
-    end
-"""
-
-
-def _with_common(body: str) -> Script:
-    return Script(COMMON + body)
-
-
-ADD = _with_common(
+ADD = with_common(
     """
     -- KEYS: the set of queues, then the base of each job.
     -- ARGV: now in ms; for each job: id, queue, name, body, options, headers, created, priority,
     --   turn, due, deduplication key, its window in ms, parent, number of children, unsent.
-    -- Returns for each: id, 1 if a message has to be sent.
+    -- Returns for each: id, turn of the message that has to be sent, 0 if none. Or nothing was
+    -- added, and "", id: this child is not new.
     local now, at, answers, seen = ARGV[1], 1, {}, {}
+    for i = 2, #KEYS do
+        local id, parent = ARGV[15 * i - 28], ARGV[15 * i - 16]
+        if parent ~= "" then
+            local known = redis.call("HMGET", KEYS[i] .. "j:" .. id, "state", "parent")
+            if known[1] and known[1] ~= "gone" and known[2] ~= parent then return {"", id} end
+        end
+    end
     for i = 2, #KEYS do
         local base = KEYS[i]
         local id, queue, name, body, options, headers, created, priority, turn, due, key, window,
@@ -96,12 +35,19 @@ ADD = _with_common(
             holder = false
         end
         answers[#answers + 1] = id
+        local old = redis.call("HMGET", job, "state", "turn")
         if holder and holder ~= id then
             answers[#answers] = holder
             answers[#answers + 1] = 0
-        elseif redis.call("HEXISTS", job, "state") == 1 then
-            answers[#answers + 1] = redis.call("ZSCORE", base .. "unsent", id) and 1 or 0
+        elseif old[1] and (old[1] ~= "gone" or unsent == "0") then
+            answers[#answers + 1] = redis.call("ZSCORE", base .. "unsent", id) and tonumber(old[2])
+                or 0
         else
+            if old[1] then
+                -- Deleted, and a message about it may still come: that is of an earlier turn.
+                turn = tonumber(old[2]) + 1
+                redis.call("DEL", job)
+            end
             local state, score = "waiting", tonumber(priority) * 1e13 + tonumber(created)
             if children ~= "0" then
                 state, score, unsent = "blocked", created, "0"
@@ -127,7 +73,7 @@ ADD = _with_common(
                 seen[queue] = true
                 redis.call("SADD", KEYS[1], queue)
             end
-            answers[#answers + 1] = unsent == "1" and 1 or 0
+            answers[#answers + 1] = unsent == "1" and tonumber(turn) or 0
         end
     end
     return answers
@@ -145,7 +91,7 @@ SENT = Script(
     return 0
     """
 )
-CLAIM = _with_common(
+CLAIM = with_common(
     """
     -- Which of these messages may be started by this worker now?
     -- KEYS: base, root. ARGV: now in ms, worker, its lock in ms; for each: id, turn.
@@ -230,19 +176,23 @@ CLAIM = _with_common(
     return answers
     """
 )
-SETTLE = _with_common(
+SETTLE = with_common(
+    f"""
+    local LONGEST_RESULT, RESULT = {LONGEST_RESULT}, "{RESULT}"
+    """
     """
     -- What became of jobs this worker ran.
     -- KEYS: base, root. ARGV: now in ms, worker, ms and number of completed jobs kept, ms of dead
-    --   ones, channel of ends; for each: verdict, id, text, reason, due, whether a message is out.
+    --   ones, channel of ends; for each: verdict, id, text, reason, due, whether a message is out,
+    --   channel of who waits for it.
     -- Returns: a list of woken parents (queue, id, …); then for each: 1 settled, 0 not this
     --   worker's, and its turn.
     local base, root = KEYS[1], KEYS[2]
     local now, worker = tonumber(ARGV[1]), ARGV[2]
     local woken, ended = {}, 0
     local answers = {woken}
-    for i = 7, #ARGV, 6 do
-        local verdict, id, text, reason, due, out = unpack(ARGV, i, i + 5)
+    for i = 7, #ARGV, 7 do
+        local verdict, id, text, reason, due, out, reply = unpack(ARGV, i, i + 6)
         local job = base .. "j:" .. id
         local known = redis.call("HMGET", job, "state", "worker", "turn", "parent",
             "deduplication")
@@ -269,7 +219,8 @@ SETTLE = _with_common(
                     local result = verdict == "completed" and text or nil
                     tell_parent(root, now, id, known[4], result, woken)
                 end
-                redis.call("PUBLISH", ARGV[6] .. id, "")
+                local small = verdict == "completed" and #text <= LONGEST_RESULT
+                tell(ARGV[6] .. id, small and RESULT .. text or "", reply)
                 ended = ended + 1
             elseif verdict == "retry" then
                 turn = redis.call("HINCRBY", job, "turn", 1)
@@ -299,82 +250,6 @@ SETTLE = _with_common(
     return answers
     """
 )
-BURY = _with_common(
-    """
-    -- Let a job that waits be dead. KEYS: base, root.
-    -- ARGV: now in ms, id, failure as JSON, channel of ends, reason.
-    -- Returns: 0 nothing to cancel, 1 cancelled, 2 its worker has to be told; woken parents.
-    local base, id, woken = KEYS[1], ARGV[2], {}
-    local job = base .. "j:" .. id
-    local known = redis.call("HMGET", job, "state", "parent")
-    local state = known[1]
-    if state == "active" and ARGV[5] == "cancelled" then
-        redis.call("HSET", job, "cancel", 1)
-        return {2, woken}
-    end
-    if state ~= "waiting" and state ~= "delayed" and state ~= "blocked" then return {0, woken} end
-    redis.call("ZREM", base .. state, id)
-    redis.call("ZREM", base .. "unsent", id)
-    redis.call("HSET", job, "reason", ARGV[5], "last", ARGV[3], "ended", ARGV[1], "parked", 1)
-    open_key(base, id)
-    place(base, "dead", id, ARGV[1])
-    if known[2] then tell_parent(KEYS[2], ARGV[1], id, known[2], nil, woken) end
-    redis.call("PUBLISH", ARGV[4] .. id, "")
-    return {1, woken}
-    """
-)
-REPLAY = _with_common(
-    """
-    -- Start a dead job afresh. KEYS: base. ARGV: now in ms, id. Returns whether it was dead.
-    local base, id = KEYS[1], ARGV[2]
-    local job = base .. "j:" .. id
-    if redis.call("ZREM", base .. "dead", id) == 0 then return 0 end
-    redis.call("HDEL", job, "starts", "failures", "crashes", "alone", "cancel", "first", "last",
-        "reason", "blocked_by", "result", "progress", "worker", "started", "ended")
-    redis.call("HSET", job, "due", 0)
-    redis.call("HINCRBY", job, "turn", 1)
-    among_waiting(base, id)
-    redis.call("ZADD", base .. "unsent", ARGV[1], id)
-    return 1
-    """
-)
-PURGE = _with_common(
-    """
-    -- Delete jobs of a state. KEYS: base. ARGV: state, how many at most, 1 if messages are out.
-    local base = KEYS[1]
-    local ids = redis.call("ZRANGE", base .. ARGV[1], 0, ARGV[2] - 1)
-    for _, id in ipairs(ids) do
-        if ARGV[3] == "1" then redis.call("HSET", base .. "j:" .. id, "parked", 1) end
-        local due = tonumber(redis.call("HGET", base .. "j:" .. id, "due") or 0)
-        open_key(base, id)
-        redis.call("ZREM", base .. "unsent", id)
-        forget(base, ARGV[1], id)
-        if ARGV[3] == "1" and due > 0 then
-            redis.call("PEXPIREAT", base .. "j:" .. id, due + 86400000)
-        end
-    end
-    return #ids
-    """
-)
-SWEEP = Script(
-    """
-    -- Jobs whose message may never have reached the broker. KEYS: base.
-    -- ARGV: now in ms, and since when at least. Returns: id, record, id, record, …
-    local base, answers = KEYS[1], {}
-    for _, id in ipairs(redis.call("ZRANGEBYSCORE", base .. "unsent", "-inf", ARGV[2],
-        "LIMIT", 0, 100)) do
-        local record = redis.call("HGETALL", base .. "j:" .. id)
-        if #record == 0 then
-            redis.call("ZREM", base .. "unsent", id)
-        else
-            redis.call("ZADD", base .. "unsent", ARGV[1], id)
-            answers[#answers + 1] = id
-            answers[#answers + 1] = record
-        end
-    end
-    return answers
-    """
-)
 NOTE = Script(
     """
     -- KEYS: a job. ARGV: added to its starts, a field, its value or nothing to delete it.
@@ -388,39 +263,11 @@ NOTE = Script(
     return 1
     """
 )
-
 PROGRESS = Script(
     """
     -- KEYS: job. ARGV: JSON text.
     if redis.call("HGET", KEYS[1], "state") == "active" then
         redis.call("HSET", KEYS[1], "progress", ARGV[1])
-    end
-    return 0
-    """
-)
-PUT_SCHEDULE = Script(
-    """
-    -- KEYS: base, the set of queues. ARGV: queue, key, definition as JSON, when it fires next.
-    -- A schedule that is there as it is defined goes on as it is.
-    local base, key = KEYS[1], ARGV[2]
-    if redis.call("HGET", base .. "s:" .. key, "definition") == ARGV[3]
-        and redis.call("ZSCORE", base .. "schedules", key) then
-        return 0
-    end
-    redis.call("HSET", base .. "s:" .. key, "definition", ARGV[3])
-    redis.call("ZADD", base .. "schedules", ARGV[4], key)
-    redis.call("SADD", KEYS[2], ARGV[1])
-    return 1
-    """
-)
-ADVANCE = Script(
-    """
-    -- A schedule has fired. KEYS: base. ARGV: key, when, when next.
-    local base = KEYS[1]
-    local due = redis.call("ZSCORE", base .. "schedules", ARGV[1])
-    if due and tonumber(due) == tonumber(ARGV[2]) then
-        redis.call("ZADD", base .. "schedules", ARGV[3], ARGV[1])
-        return 1
     end
     return 0
     """

@@ -102,7 +102,8 @@ async def declare_ladder(channel: Channel, group: int) -> None:
 
 async def declare_graveyard(channel: Channel, namespace: str, queue: str, group: int) -> None:
     """Declare where the broker puts what it gives up; raises as `declare_lane`."""
-    await _declare(channel, graveyard(namespace, queue), _quorum(group))
+    arguments = {"x-delivery-limit": NEVER, **_quorum(group)}
+    await _declare(channel, graveyard(namespace, queue), arguments)
 
 
 async def declare_lane(

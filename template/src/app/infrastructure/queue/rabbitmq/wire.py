@@ -8,7 +8,8 @@ be left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -24,6 +25,8 @@ from app.infrastructure.queue.rabbitmq.frames import Content
 
 HEADER = "job"
 LONGEST_ID = 250
+LONGEST_NAME = 255
+"""Bytes. AMQP takes no longer ones; read with replacements they may have become longer."""
 Fields = Mapping[str, str]
 
 
@@ -32,9 +35,14 @@ def milliseconds(span: timedelta) -> int:
     return round(span / timedelta(milliseconds=1))
 
 
+def now_ms() -> int:
+    """Return the time in ms since the epoch."""
+    return round(time.time() * 1000)
+
+
 def timestamp(moment: datetime) -> int:
     """Return a moment in ms since the epoch."""
-    return int(moment.timestamp() * 1000)
+    return round(moment.timestamp() * 1000)
 
 
 def moment(value: str | float | None) -> datetime | None:
@@ -180,15 +188,17 @@ def read_message(queue: str, content: Content) -> Arrival:
     body = content.body
     job_id = content.message_id if isinstance(content.message_id, str) else ""
     known = job_id if is_id(job_id) else ""
+    turn = 1
     try:
         said = _said(content)
-        turn, due = int(said.get("turn", 1)), int(said.get("due", 0))
-        if not (0 <= turn < LARGEST_TURN and 0 <= due < LARGEST_MOMENT):
+        told, due = int(said.get("turn", 1)), int(said.get("due", 0))
+        if not (0 <= told < LARGEST_TURN and 0 <= due < LARGEST_MOMENT):
             message = "its turn or its moment can't be"
             raise ValueError(message)  # noqa: TRY301 - told as the others are
+        turn = told  # also of what is no job: replayed, it is not at its first any more
         job = _job(queue, job_id, content.message_type, said, body)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        return Arrival(known, None, str(error), 1, 0, body)
+        return Arrival(known, None, str(error), turn, 0, body)
     return Arrival(known, job, "", turn, due, body)
 
 
@@ -201,8 +211,8 @@ def _job(queue: str, job_id: str, name: object, said: Mapping[str, Any], body: b
     if not is_id(job_id):
         message = f"message_id is no id of a job: {job_id[:100]!r}"
         raise ValueError(message)
-    if not isinstance(name, str) or not name:
-        message = "the message has no type: it names the handler"
+    if not isinstance(name, str) or not 0 < len(name.encode("utf-8", "replace")) <= LONGEST_NAME:
+        message = "the message has no type, or a longer one than can be: it names the handler"
         raise ValueError(message)
     orjson.loads(body)
     headers = said.get("headers") or {}
@@ -218,7 +228,7 @@ def _job(queue: str, job_id: str, name: object, said: Mapping[str, Any], body: b
 
 def is_id(text: str) -> bool:
     """Tell whether a text can be the id of a job; wider than what may be published here."""
-    return 0 < len(text) <= LONGEST_ID and text.isprintable()
+    return text.isprintable() and 0 < len(text.encode()) <= LONGEST_ID
 
 
 def _said(content: Content) -> dict[str, Any]:
@@ -237,6 +247,13 @@ def pairs(flat: Any) -> dict[str, str]:
     if isinstance(flat, Mapping):
         return dict(flat)
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def twos(flat: Sequence[Any]) -> list[tuple[str, str]]:
+    """Return what Redis answers with in twos, whether it pairs them or not."""
+    if flat and isinstance(flat[0], (list, tuple)):  # as RESP3 pairs them
+        return [(str(a), str(b)) for a, b in flat]
+    return [(str(a), str(b)) for a, b in zip(flat[::2], flat[1::2], strict=True)]
 
 
 def read_job(queue: str, job_id: str, fields: Fields) -> Job:
