@@ -1,0 +1,1 @@
+"""One program for each limiter that is measured."""
