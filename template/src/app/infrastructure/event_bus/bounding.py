@@ -1,0 +1,61 @@
+"""A time limit that costs nothing for what never waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+from app.infrastructure.event_bus.errors import HandlerTimeoutError
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, object], waits_for: Any) -> None:
+    """Run the rest of a coroutine; cancel it when it takes too long.
+
+    `asyncio.timeout` takes 6 µs, more than three handlers together. So a coroutine is begun without
+    (`work.send(None)`), and only one that waits for something gets its limit.
+
+    Args:
+        seconds: how long it may take.
+        work: begun already.
+        waits_for: what `send` has returned.
+
+    Raises:
+        HandlerTimeoutError: it took too long.
+    """
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            await _Rest(work, waits_for)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        message = f"it took longer than {seconds:g} s"
+        raise HandlerTimeoutError(message) from error
+
+
+class _Rest:
+    """The rest of a coroutine that was begun by hand (PEP 380, "yield from")."""
+
+    def __init__(self, work: Coroutine[Any, Any, object], step: Any) -> None:
+        self._work = work
+        self._step = step
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        step = self._step
+        while True:
+            try:
+                sent = yield step
+            except GeneratorExit:
+                self._work.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the coroutine's
+                follow: Callable[[Any], Any] = self._work.throw
+                argument: Any = error
+            else:
+                follow = self._work.send
+                argument = sent
+            try:
+                step = follow(argument)
+            except StopIteration:
+                return
