@@ -1,0 +1,1 @@
+"""Server-sent events: live channels over plain HTTP."""

@@ -1,0 +1,1 @@
+"""WebSockets: live channels both ways, over one endpoint."""
