@@ -1,0 +1,1 @@
+"""What the clouds have in common: they keep objects, and obstore speaks with each of them."""

@@ -1,0 +1,1 @@
+"""Files in S3, or in what speaks like it: MinIO, Cloudflare R2, Ceph."""

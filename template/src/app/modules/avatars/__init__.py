@@ -1,0 +1,1 @@
+"""Pictures of users: the example of files that belong to rows."""
