@@ -1,0 +1,1 @@
+"""Services made by earlier releases take in this one."""
