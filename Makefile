@@ -6,7 +6,7 @@ $(error Python 3.11 or newer is needed and none is on the PATH: install it, or r
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-queue chaos clean
+.PHONY: help demo example test test-updates test-latest release bench bench-queue chaos clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -14,8 +14,20 @@ help:  ## list the targets
 demo:  ## generate a service and run it until Ctrl-C; PRESET=minimal|standard|full PORT=8000 DIR=folder-to-keep
 	@$(PYTHON) -m scripts.demo --preset '$(PRESET)' --port '$(PORT)' --dir '$(DIR)'
 
+example:  ## generate a system of examples/ and run it until Ctrl-C; NAME=deferred-execution-helper ENGINE=rabbitmq|bullmq PORT=8080 DIR=folder-to-keep
+	@$(PYTHON) -m scripts.example --name '$(NAME)' --engine '$(ENGINE)' --port '$(PORT)' --dir '$(DIR)'
+
 test:  ## everything that is tested; STEPS="lint types" for some of it
 	@$(PYTHON) -m scripts.check $(STEPS)
+
+test-updates:  ## every recorded release, preset and edit updated to this tree; every part on and off
+	@$(PYTHON) -m scripts.check updates
+
+test-latest:  ## the newest versions the caps allow, tested; and which cap could move; LATEST="--report" only says
+	@$(PYTHON) -m scripts.latest $(LATEST)
+
+release:  ## check, write down, commit and tag a release; VERSION=1.2.3
+	@.venv/bin/python -m scripts.release '$(VERSION)'
 
 bench:  ## every measurement; BENCH="overhead" for some of them
 	@$(PYTHON) -m scripts.bench $(BENCH)
@@ -23,7 +35,7 @@ bench:  ## every measurement; BENCH="overhead" for some of them
 bench-queue: BENCH = queue
 bench-queue: bench  ## the queue engines beside their peers
 
-chaos:  ## kill workers under load and count the jobs; CHAOS="--engine rabbitmq --jobs 1000 --kills 10" for less
+chaos:  ## kill workers and servers under load and count the jobs; CHAOS="--engine rabbitmq --drill sigkill due --jobs 1000 --kills 10" for less
 	@$(PYTHON) -m scripts.chaos $(CHAOS)
 
 clean:  ## remove the environment, the tools and every cache

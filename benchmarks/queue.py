@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
+from re import search
 from statistics import median
 
 from scripts import servers
@@ -70,6 +71,7 @@ RABBITMQ = (
     System("Celery", "peer_celery", CELERY, PEERS_LACK),
 )
 BROKERS = ("Redis", "RabbitMQ")
+SEPARATORS = str.maketrans("_ ", "--")
 PATIENCE = 60.0
 """Seconds one measurement may take."""
 
@@ -127,7 +129,7 @@ def run(system: System, measure: Measure, where: Servers, round_: int) -> float 
     asked = {
         "port": where.redis,
         "broker": where.broker,
-        "prefix": f"b{round_}-{system.module}-{measure.what}".replace("_", "-"),
+        "prefix": f"b{round_}-{system.module}-{measure.what}".translate(SEPARATORS),
         "what": measure.what,
         "jobs": measure.jobs,
         "concurrency": measure.concurrency,
@@ -170,9 +172,12 @@ Measured = dict[tuple[str, str, str], list[float]]
 
 
 def measurements(
-    rounds: int, brokers: Sequence[str]
+    rounds: int, brokers: Sequence[str], systems: str, measures: Sequence[Measure]
 ) -> Iterator[tuple[tuple[str, str, str], float]]:
-    """Measure everything in each round, the systems one after the other."""
+    """Measure what is chosen in each round, the systems one after the other.
+
+    `systems` is a regular expression, found in the titles of those to be measured.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         node = stack.enter_context(servers.node_bullmq(folder))
@@ -180,8 +185,8 @@ def measurements(
             for broker in brokers:
                 print(f"round {round_} of {rounds}, {broker}", file=sys.stderr)
                 with _broker(broker, folder / f"{broker}-{round_}") as url:
-                    for measure, system in product(MEASURES, _systems(broker)):
-                        if measure.what in system.lacks:
+                    for measure, system in product(measures, systems_on(broker)):
+                        if measure.what in system.lacks or not search(systems, system.title):
                             continue
                         # A Redis of its own each time: nobody pays for what another one left.
                         with servers.plain_redis(folder / system.module) as port:
@@ -191,7 +196,8 @@ def measurements(
                             yield (broker, system.title, measure.title), value
 
 
-def _systems(broker: str) -> Sequence[System]:
+def systems_on(broker: str) -> Sequence[System]:
+    """Return those that can be measured on a broker."""
     return REDIS if broker == "Redis" else RABBITMQ
 
 
@@ -223,17 +229,20 @@ def report(measured: Measured, rounds: int, brokers: Sequence[str]) -> str:
         "Peers have no call for a batch, or results that are not asked for: no number there.",
     ]
     for broker in brokers:
-        systems = _systems(broker)
+        systems = systems_on(broker)
         lines += ["", f"## On {broker}", "", f"| | {' | '.join(m.title for m in MEASURES)} |"]
         lines.append(f"|---|{'---|' * len(MEASURES)}")
         for system in systems:
             found = [measured.get((broker, system.title, m.title)) for m in MEASURES]
-            cells = [_cell(values, m.unit) for values, m in zip(found, MEASURES, strict=True)]
+            if not any(found):
+                continue
+            cells = [cell(values, m.unit) for values, m in zip(found, MEASURES, strict=True)]
             lines.append(f"| {system.title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(values: list[float] | None, unit: str) -> str:
+def cell(values: list[float] | None, unit: str) -> str:
+    """Return the median of measured values, and their range."""
     if not values:
         return "-"
     shown = "{:,.0f}" if unit == "/s" else "{:.2f}"
@@ -247,10 +256,15 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}")
     parser.add_argument("--rounds", type=int, default=3, help="how often (default: 3)")
     parser.add_argument("--on", choices=BROKERS, help="one broker only")
+    parser.add_argument("--systems", default="", help="only those this expression is found in")
+    parser.add_argument("--measures", default="", help="only those this expression is found in")
     chosen = parser.parse_args()
+    if chosen.save and (chosen.on or chosen.systems or chosen.measures):
+        parser.error("a part is not saved: the table holds everything from one run")
     brokers = [chosen.on] if chosen.on else BROKERS
     measured: Measured = {}
-    for key, value in measurements(chosen.rounds, brokers):
+    measures = [each for each in MEASURES if search(chosen.measures, each.title)]
+    for key, value in measurements(chosen.rounds, brokers, chosen.systems, measures):
         measured.setdefault(key, []).append(value)
     page = report(measured, chosen.rounds, brokers)
     print(page)

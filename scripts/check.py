@@ -30,11 +30,14 @@ SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[str]]] = {
     "Redis": servers.redis,
     "RabbitMQ": servers.rabbitmq,
     "BullMQ for Node": servers.node_bullmq,
+    "S3": servers.moto,
+    "Azure Blob Storage": servers.azurite,
+    "Chromium": servers.chromium,
 }
 """What starts each, or installs it."""
 PATIENCE = 10.0
 """Seconds. An embedded server ends by itself a moment after its last user."""
-WITH_SERVERS = ("database", "redis", "queue", "outbox")
+WITH_SERVERS = ("database", "redis", "queue", "outbox", "event_bus")
 """Parts of the infrastructure for which it matters which server is behind them."""
 SUMMARY = re.compile(r"=+ (.*\bin [\d.]+s.*) =+$")
 """Pytest's closing line."""
@@ -53,6 +56,8 @@ class Check:
     """The variables that get the URL of a server of `SERVERS`, when it can be had."""
     only_with_servers: bool = False
     """Whether the step is skipped when none of them can be had."""
+    on_request: bool = False
+    """Whether the step runs only when it is named."""
 
 
 def pytest(*words: str) -> list[str]:
@@ -102,6 +107,9 @@ CHECKS = (
             "TEST_POSTGRES_URL": "PostgreSQL",
             "TEST_RABBITMQ_URL": "RabbitMQ",
             "NODE_BULLMQ": "BullMQ for Node",
+            "TEST_S3_URL": "S3",
+            "TEST_AZURE_URL": "Azure Blob Storage",
+            "TEST_CHROMIUM": "Chromium",
         },
     ),
     Check(
@@ -111,13 +119,11 @@ CHECKS = (
         # Where these make a difference.
         commands=[
             pytest(
-                *(
-                    f"tests/infrastructure/{part}"
-                    for part in ("database", "redis", "queue", "outbox")
-                ),
+                *(f"tests/infrastructure/{part}" for part in WITH_SERVERS),
                 "tests/modules",
                 # They bring their servers along.
                 "--ignore=tests/infrastructure/queue/test_faults.py",
+                "--ignore=tests/infrastructure/queue/test_outages.py",
                 "--ignore=tests/infrastructure/queue/rabbitmq",
             )
         ],
@@ -131,8 +137,14 @@ CHECKS = (
     Check(
         name="template",
         title="template tests",
-        commands=[pytest("--dist", "loadgroup", "--durations", "15")],
+        commands=[pytest("-m", "not slow", "--dist", "loadgroup", "--durations", "15")],
         servers={"TEST_POSTGRES_URL": "PostgreSQL", "TEST_RABBITMQ_URL": "RabbitMQ"},
+    ),
+    Check(
+        name="updates",
+        title="template tests: every update and toggle",
+        commands=[pytest("-m", "slow", "--dist", "loadgroup", "--durations", "15", "tests/update")],
+        on_request=True,
     ),
 )
 
@@ -248,7 +260,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = list(dict.fromkeys(check.name for check in CHECKS))
     parser = argparse.ArgumentParser(prog="make test", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="step", help=f"one of: {', '.join(names)}")
-    chosen = parser.parse_args(argv).names or names
+    usual = {check.name for check in CHECKS if not check.on_request}
+    chosen = parser.parse_args(argv).names or usual
     if unknown := sorted(set(chosen) - set(names)):
         parser.error(f"no step {', '.join(unknown)}: choose among {', '.join(names)}")
     steps = Steps()

@@ -121,7 +121,7 @@ def generate(uv: Path, preset: str, service: Path) -> None:
 def get(url: str) -> tuple[int, str]:
     """Return status and body of a GET, or status 0 while nobody answers."""
     try:
-        with DIRECT.open(url, timeout=5) as answer:
+        with DIRECT.open(url, timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -136,7 +136,9 @@ def pretty(body: str) -> str:
 
 
 @contextlib.contextmanager
-def served(uv: Path, service: Path, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def served(
+    uv: Path, service: Path, port: int, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run the service until the block ends; yield its address and process once it is ready.
 
     Raises:
@@ -145,7 +147,7 @@ def served(uv: Path, service: Path, port: int) -> Iterator[tuple[str, subprocess
     base = f"http://127.0.0.1:{port}"
     command = ["run", "--no-sync", "app", "serve", "--port", str(port)]
     say(f"  $ uv {' '.join(command)}")
-    process = processes.start([uv, *command], cwd=service)
+    process = processes.start([uv, *command], cwd=service, env=env)
     try:
         deadline = time.monotonic() + READY_SECONDS
         while get(f"{base}/health/ready")[0] != HTTPStatus.OK:

@@ -28,10 +28,15 @@ BUILDS_ON: dict[str, tuple[str, ...]] = {
     "bullmq": ("base", "redis", "queue"),
     "rabbitmq": ("base", "redis", "queue"),
     "deferred": ("base", "redis", "queue"),
+    "mail": ("base",),
+    "objects": ("base",),
     "users": ("base", "database"),
+    "avatars": ("base", "database", "users"),
     "dev": ("base",),
     "dev-database": ("base", "database", "dev"),
     "dev-redis": ("base", "redis", "dev"),
+    "dev-mail": ("base", "mail", "dev"),
+    "dev-websockets": ("base", "dev"),
     "dev-queue": ("base", "redis", "queue", "dev"),
 }
 """Each group, and those that are always there when it is."""

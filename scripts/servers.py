@@ -6,6 +6,7 @@ server that may be running on this machine for other purposes is touched.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import secrets
@@ -16,16 +17,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scripts import processes
 from scripts.console import CommandError
-from scripts.tools import CACHE, ROOT, VENV
+from scripts.tools import CACHE, ROOT, VENV, ensure_uv
 
 DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
 RABBITMQ_NODE = ROOT / "template/tests/infrastructure/queue/rabbitmq/node.py"
 NODE_PACKAGES = ("bullmq@6.7.0", "ioredis@5")
+AZURITE = "azurite@3"
+MOTO = "moto[server]>=5,<6"
 START_SECONDS = 60.0
 POSTGRES_SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -38,12 +41,22 @@ POSTGRES_SETTINGS = {
 }
 
 
+CLIENTS_BEGIN = 32_768
+"""The first port of clients on Linux; elsewhere they begin later."""
+_places = itertools.count(secrets.randbelow(10_000))
+
+
 def free_port() -> int:
-    """Return a port of the loopback interface nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of the loopback interface nobody listens on.
+
+    It stays free while what is to listen on it is installed: below the ports the system gives to
+    whoever asks for any, and none is given twice.
+    """
+    while True:
+        port = CLIENTS_BEGIN - 1 - next(_places) % 10_000
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def port_answers(port: int) -> bool:
@@ -213,19 +226,22 @@ def plain_redis(folder: Path) -> Iterator[int]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _install_rabbitmq() -> None:
-    """Install Debian's RabbitMQ where we may; its own service is not started.
+def _install(package: str, help_with: str) -> None:
+    """Install a package of Debian where we may; a service of its own is not started.
+
+    Args:
+        package: its name.
+        help_with: says what helps where it can't be installed.
 
     Raises:
-        CommandError: it can't be installed; the message names the command that helps.
+        CommandError: it can't be installed.
     """
-    help_with = "no RabbitMQ here: `apt-get install rabbitmq-server` or `brew install rabbitmq`"
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
         raise CommandError(help_with)
     # What the package's script asks for is how the machine runs: alone, it starts no service.
     env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    install = [apt, "install", "-qq", "--yes", "--no-install-recommends", "rabbitmq-server"]
+    install = [apt, "install", "-qq", "--yes", "--no-install-recommends", package]
     for words in (install, [apt, "update", "-qq"], install):
         code, _ = processes.run(words, cwd=ROOT, env=env)
         if code == 0 and words is install:
@@ -243,7 +259,10 @@ def rabbitmq(folder: Path) -> Iterator[str]:
     if not Path("/usr/lib/rabbitmq/bin/rabbitmq-server").exists() and not shutil.which(
         "rabbitmq-server"
     ):
-        _install_rabbitmq()
+        _install(
+            "rabbitmq-server",
+            "no RabbitMQ here: `apt-get install rabbitmq-server` or `brew install rabbitmq`",
+        )
     folder.mkdir()
     log = folder / "url"
     process = processes.start(
@@ -257,6 +276,73 @@ def rabbitmq(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def moto(folder: Path) -> Iterator[str]:
+    """Run moto's S3, empty, in memory; yield its address.
+
+    It has an environment of its own: it wants an older python-dateutil than the services have.
+
+    Raises:
+        CommandError: its packages can't be installed, or it does not start.
+    """
+    uv = ensure_uv()
+    with _port_of(
+        [uv, "tool", "run", "--quiet", "--from", MOTO, "moto_server", "-H", "127.0.0.1", "-p"],
+        folder,
+    ) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def azurite(folder: Path) -> Iterator[str]:
+    """Run Azurite's blob service, empty, in memory; yield the address of its account.
+
+    Raises:
+        CommandError: there is no Node here, no way to its packages, or it does not start.
+    """
+    place = _node_packages(AZURITE)
+    argv: list[str | Path] = ["node", place / "node_modules/azurite/dist/src/blob/main.js"]
+    argv += ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
+    argv += ["--blobPort"]
+    with _port_of(argv, folder) as port:
+        yield f"http://127.0.0.1:{port}/devstoreaccount1"
+
+
+@contextmanager
+def _port_of(argv: Sequence[str | Path], folder: Path) -> Iterator[int]:
+    """Run a server that takes its port as the last word; yield the port."""
+    folder.mkdir(parents=True)
+    port, log = free_port(), folder / "server.log"
+    process = processes.start([*argv, str(port)], cwd=folder, output=log)
+    try:
+        wait_for(lambda: port_answers(port), process, log)
+        yield port
+    finally:
+        processes.stop(process)
+
+
+@contextmanager
+def chromium(_folder: Path) -> Iterator[str]:
+    """Find a Chromium for the tests of pages, or install Debian's where we may; yield its path.
+
+    Raises:
+        CommandError: there is none; the message names the command that helps.
+    """
+    found = _browser()
+    if found is None:
+        _install("chromium", "no Chromium here: `apt-get install chromium` or any Chrome will do")
+        found = _browser()
+    if found is None:
+        message = "Chromium is installed and not on the PATH"
+        raise CommandError(message)
+    yield found
+
+
+def _browser() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+@contextmanager
 def node_bullmq(_folder: Path) -> Iterator[str]:
     """Install BullMQ for Node, the other side of the interoperation tests; yield where it is.
 
@@ -265,17 +351,22 @@ def node_bullmq(_folder: Path) -> Iterator[str]:
     Raises:
         CommandError: there is no Node here, or no way to its packages.
     """
+    yield str(_node_packages(*NODE_PACKAGES))
+
+
+def _node_packages(*packages: str) -> Path:
+    """Install packages of npm under `.cache`, without their install scripts; return where."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         message = "no Node here: `apt-get install nodejs npm` or `brew install node`"
         raise CommandError(message)
-    place = CACHE / "node" / "-".join(NODE_PACKAGES).replace("@", "-")
+    place = CACHE / "node" / "-".join(packages).replace("@", "-")
     if not (place / "complete").exists():
         place.mkdir(parents=True, exist_ok=True)
         words = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
-        code, _ = processes.run([npm, *words, "--prefix", place, *NODE_PACKAGES], cwd=place)
+        code, _ = processes.run([npm, *words, "--prefix", place, *packages], cwd=place)
         if code != 0:
             message = "`npm install` failed: see above"
             raise CommandError(message)
         (place / "complete").touch()
-    yield str(place)
+    return place

@@ -20,8 +20,10 @@ Pair = tuple[tuple[str, Value], tuple[str, Value]]
 
 ONCE_EACH = ("license", "preset")
 """Questions whose answer only changes a text, or the defaults of others: each value in some row."""
+STEPS = 4000
+"""Of the way along which legal rows are found."""
 TRIES = 300
-"""Completions tried before a pair counts as refused by the validators."""
+"""Of them tried with a pair none of them has, before it counts as refused by the validators."""
 
 
 def choices(question: Mapping[str, Any]) -> list[str]:
@@ -98,29 +100,47 @@ class Matrix:
         return self.all_pairs() - self.refused - set().union(*map(pairs_of, self.rows))
 
     def fill(self, limit: int) -> None:
-        """Add rows until no pair is missing or there are `limit`. The same every time."""
+        """Add rows until no pair is missing or there are `limit`. The same every time.
+
+        The more choices need each other, the fewer rows made by chance are legal: so the rows to
+        choose from are neighbours of known ones, and theirs.
+        """
         dice = random.Random(0)  # noqa: S311 - reproducible, not secret
-        while (missing := self.missing()) and len(self.rows) < limit:
-            pair = min(missing, key=repr)
-            found = [self._complete(pair, missing, dice, turn) for turn in range(TRIES)]
-            found.sort(key=lambda row, gain=missing: -len(pairs_of(row) & gain))  # type: ignore[misc]
-            row = next(filter(self.legal, found), None)
+        found = self._wander(dice)
+        reached = set().union(*map(pairs_of, found))
+        for pair in sorted(self.all_pairs() - reached, key=repr):
+            made = ({**row, **dict(pair)} for row in dice.sample(found, min(TRIES, len(found))))
+            row = next(filter(self.legal, made), None)
             if row is None:
                 self.refused.add(pair)
             else:
-                self.rows.append(row)
+                found.append(row)
+        held = [(row, pairs_of(row)) for row in found]
+        while (missing := self.missing()) and len(self.rows) < limit:
+            gains = [(len(pairs & missing), index) for index, (_, pairs) in enumerate(held)]
+            best = held[max(gains)[1]][0]
+            self.rows.append(self._improved(best, missing))
 
-    def _complete(
-        self, pair: Pair, missing: set[Pair], dice: random.Random, turn: int
-    ) -> dict[str, Value]:
-        """Make a row around a pair that holds many missing pairs; more by chance at each turn."""
-        row = dict(pair)
-        names = [name for name in self.values if name not in row]
-        dice.shuffle(names)
-        for name in names:
-            values = list(self.values[name])
-            dice.shuffle(values)
-            if dice.random() * TRIES >= turn:
-                values.sort(key=lambda v, n=name: -len(pairs_of({**row, n: v}) & missing))  # type: ignore[misc]
-            row[name] = values[0]
-        return {name: row[name] for name in self.values}
+    def _wander(self, dice: random.Random) -> list[dict[str, Value]]:
+        """Return legal rows, each of which differs from the one before in one or two values."""
+        found = [dict(row) for row in self.rows]
+        row = found[-1]
+        for _ in range(STEPS):
+            names = dice.sample(sorted(self.values), dice.choice((1, 2)))
+            other = {**row, **{name: dice.choice(self.values[name]) for name in names}}
+            if self.legal(other):
+                row = other
+                found.append(row)
+        return found
+
+    def _improved(self, row: dict[str, Value], missing: set[Pair]) -> dict[str, Value]:
+        """Change single values of a row for as long as it holds more missing pairs then."""
+        while True:
+            others = [{**row, name: value} for name in self.values for value in self.values[name]]
+            gain = len(pairs_of(row) & missing)
+            others = [other for other in others if len(pairs_of(other) & missing) > gain]
+            others.sort(key=lambda other: -len(pairs_of(other) & missing))
+            better = next(filter(self.legal, others), None)
+            if better is None:
+                return row
+            row = better

@@ -24,7 +24,7 @@ Answers = Mapping[str, object]
 
 TESTED = ("src", "tests", "migrations", "pytest.ini")
 """What decides whether a service's own tests pass."""
-FOREIGN = ("APP_", "DATABASE_", "DB_", "REDIS_", "RABBITMQ_", "TEST_", "PYTEST_", "COV_")
+FOREIGN = ("APP_", "DATABASE_", "DB_", "REDIS_", "RABBITMQ_", "MAIL_", "TEST_", "PYTEST_", "COV_")
 """Beginnings of variables that would change how a generated service behaves."""
 SHARED_SERVERS = {"TEST_POSTGRES_URL", "TEST_RABBITMQ_URL"}
 """Servers for those tests that want one in any case."""
@@ -104,9 +104,16 @@ BRIEFLY = (
     "not slow",
     "--ignore=tests/infrastructure/queue/test_contract.py",
     "--ignore=tests/infrastructure/deferred/test_replay.py",
+    "--ignore=tests/infrastructure/compute/test_calls.py",
 )
 """Leaves out those of a service's own tests that are the same in each service, and take long."""
 BRIEF_TESTS = ("pytest", "-q", "-p", "no:cacheprovider", *BRIEFLY)
+SERVICE_TESTS = (
+    *("pytest", "-q", "-p", "no:cacheprovider", "--no-header", "-m", "not slow"),
+    *("--deselect=tests/infrastructure/", "--deselect=tests/cli/"),
+)
+"""Imports every test, and runs those that look at a service as a whole: its API, features,
+architecture and core; not what looks at one building block or at the command line alone."""
 FEW_EXAMPLES = {"PROPERTY_EXAMPLES": "5"}
 """Where a service's tests run again and again, the made-up requests need not all be made."""
 

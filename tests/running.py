@@ -15,8 +15,9 @@ from scripts.demo import get
 
 __all__ = ["Running", "answers", "running"]
 
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
+READY_SECONDS = 300.0
+"""To generate, install and start a service, where somebody else is busy too."""
+STOP_SECONDS = 60.0
 
 
 class Running:
@@ -31,13 +32,13 @@ class Running:
         """Return what it has printed so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def wait_until(self, reached: Callable[[], bool]) -> None:
+    def wait_until(self, reached: Callable[[], bool], seconds: float = READY_SECONDS) -> None:
         """Wait for a state of the outside world.
 
         Raises:
             AssertionError: the command ended, or took too long; with what it printed.
         """
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + seconds
         while not reached():
             assert self.process.poll() is None, f"ended too early:\n{self.printed()}"
             assert time.monotonic() < deadline, f"not reached in time:\n{self.printed()}"

@@ -24,6 +24,8 @@ COMPOSE = "deploy/docker/compose.yaml"
 DOCKERFILE = "deploy/docker/Dockerfile"
 WORKFLOW = ".github/workflows/ci.yml"
 PIPELINE = ".gitlab-ci.yml"
+DEPENDABOT = ".github/dependabot.yml"
+RENOVATE = "renovate.json"
 HOOKS = ".pre-commit-config.yaml"
 PASSWORD = secrets.token_hex(24)
 YAMLLINT = """
@@ -40,6 +42,8 @@ VALIDATORS: list[tuple[str, list[str]]] = [
     (COMPOSE, ["check-jsonschema", "--builtin-schema", "vendor.compose-spec"]),
     (WORKFLOW, ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"]),
     (PIPELINE, ["check-jsonschema", "--builtin-schema", "vendor.gitlab-ci"]),
+    (DEPENDABOT, ["check-jsonschema", "--builtin-schema", "vendor.dependabot"]),
+    (RENOVATE, ["check-jsonschema", "--builtin-schema", "vendor.renovate"]),
     ("deploy/kubernetes/*", ["kubernetes-validate", "--strict", "--quiet"]),
     (HOOKS, ["prek", "validate-config"]),
     ("**/*.y*ml*", ["yamllint", "--strict", "-d", YAMLLINT]),
@@ -138,9 +142,12 @@ def test_compose_has_only_what_was_chosen(template: Template) -> None:
         ("redis", {"api", "worker", "valkey"}),
         ("database", {"api", "migrate", "postgres"}),
     ]:
-        compose = load(template.service(VARIANTS[variant]).folder / COMPOSE)
+        folder = template.service(VARIANTS[variant]).folder
+        compose = load(folder / COMPOSE)
         assert compose["services"].keys() == expected
-        assert set(compose.get("volumes", {})) == expected & {"postgres", "valkey"}
+        stored = (folder / "src/app/infrastructure/storage").exists()
+        volumes = expected & {"postgres", "valkey"} | ({"files"} if stored else set())
+        assert set(compose.get("volumes", {})) == volumes
 
 
 def test_published_ports_are_local(full: Path) -> None:
@@ -240,7 +247,9 @@ def test_ci_runs_every_check(template: Template, ci: str, path: str, parts: list
     """Lint and types through the hooks, tests on the embedded parts and on PostgreSQL, updates."""
     folder = template.service({"ci": ci, "infrastructure": parts, "features": []}).folder
     text = (folder / path).read_text(encoding="utf-8")
-    for command in ("uv sync --locked", "prek run --all-files", "uv run pytest", "check-update"):
+    # Without --quiet it succeeds whatever it finds.
+    update = "check-update --quiet"
+    for command in ("uv sync --locked", "prek run --all-files", "uv run pytest", update):
         assert command in text
     assert ("TEST_DATABASE_URL" in text) == ("postgres:18" in text) == bool(parts)
     others = {WORKFLOW, PIPELINE} - {path}
@@ -274,7 +283,7 @@ def test_hooks_fetch_nothing(full: Path) -> None:
     hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
     assert {hook["id"] for hook in hooks} >= {"ruff", "ruff-format", "mypy", "conflict-markers"}
     for hook in hooks:
-        assert hook["language"] == "pygrep" or hook["entry"].startswith("uv run ")
+        assert hook["language"] in {"pygrep", "fail"} or hook["entry"].startswith("uv run ")
 
 
 def test_hook_finds_what_an_update_left(full: Path, tmp_path: Path) -> None:
@@ -285,7 +294,8 @@ def test_hook_finds_what_an_update_left(full: Path, tmp_path: Path) -> None:
     git = ["git", "-c", "init.defaultBranch=main"]
     subprocess.run([*git, "init", "--quiet"], cwd=tmp_path, check=True)
     subprocess.run([*git, "add", "--all"], cwd=tmp_path, check=True)
-    hook = [str(TOOLS / "prek"), "run", "--all-files", "conflict-markers"]
+    prek = [str(TOOLS / "prek"), "run", "--all-files"]
+    hook = [*prek, "conflict-markers", "rejected-hunks"]
 
     def check() -> subprocess.CompletedProcess[str]:
         # It looks for uv on the PATH, and would install one.
@@ -299,6 +309,12 @@ def test_hook_finds_what_an_update_left(full: Path, tmp_path: Path) -> None:
     assert clean.returncode == 0, clean.stdout + clean.stderr
     note.write_text("<<<<<<< before updating\na\n=======\nb\n>>>>>>> after updating\n", "utf-8")
     assert check().returncode == 1
+    note.write_text("All is well\n", encoding="utf-8")
+    (tmp_path / "note.md.rej").touch()
+    subprocess.run([*git, "add", "--all"], cwd=tmp_path, check=True)
+    rejected = check()
+    assert rejected.returncode == 1
+    assert "note.md.rej" in rejected.stdout
 
 
 def test_import_contract_holds_and_can_be_broken(service: Path, tmp_path: Path) -> None:
@@ -333,7 +349,12 @@ def deployed_environments(service: Path) -> Iterator[dict[str, str]]:
             secret["stringData"]
             for secret in existing(service, "deploy/kubernetes/secret.yaml.example")
         ]
-        yield {**values["data"], **{name: PASSWORD for data in sealed for name in data}}
+        yield {**values["data"], **{name: filled_in(name) for data in sealed for name in data}}
+
+
+def filled_in(name: str) -> str:
+    """Return what belongs in place of an empty secret."""
+    return f"amqps://app:{PASSWORD}@rabbitmq:5671/" if name == "RABBITMQ_URL" else PASSWORD
 
 
 def test_service_accepts_the_environment_it_is_deployed_with(template: Template) -> None:

@@ -70,6 +70,13 @@ async def _publish(side: Side, jobs: int) -> float:
     return jobs / (time.perf_counter() - began)
 
 
+async def _one_by_one(side: Side, jobs: int) -> float:
+    began = time.perf_counter()
+    for _ in range(jobs):
+        await side.publish(0.0)
+    return jobs / (time.perf_counter() - began)
+
+
 async def _batch(side: Side, jobs: int) -> float:
     began = time.perf_counter()
     for _ in range(jobs // BATCH):
@@ -136,6 +143,8 @@ async def _measure(make: Callable[[Asked], Awaitable[Side]], asked: Asked) -> fl
         match asked.what:
             case "publish":
                 return await _publish(side, asked.jobs)
+            case "one by one":
+                return await _one_by_one(side, asked.jobs)
             case "batch":
                 return await _batch(side, asked.jobs)
             case "consume":

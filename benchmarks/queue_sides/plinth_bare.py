@@ -21,10 +21,10 @@ class _Runner:
         self._handle(json.loads(delivery.job.body))
         return Completed("null")
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, queue: str, job_id: str) -> None:
         """Nothing runs long enough."""
 
-    def give_back(self, job_id: str) -> None:
+    def give_back(self, queue: str, job_id: str) -> None:
         """Nothing runs long enough."""
 
 
