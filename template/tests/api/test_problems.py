@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from dishka import FromDishka, Provider, Scope
+from fastapi import APIRouter
 from httpx2 import AsyncClient, Response
 from loguru import logger
 
+from app.core.errors import ConflictError
+from app.core.module import Module
 from app.core.problems import PROBLEM_JSON
+from app.core.routing import ScopedRoute
+from tests.api.conftest import Serve
 
 
 def problem(response: Response) -> dict[str, Any]:
@@ -89,6 +96,32 @@ async def test_an_unhandled_error_tells_nothing_and_is_logged_once_with_its_trac
     assert document["detail"] == "Something went wrong on our side."
     assert "hunter2" not in response.text
     assert [record["exception"] is not None for record in records] == [True]
+
+
+class Held:
+    """Something that can't be given back."""
+
+
+async def held() -> AsyncIterator[Held]:
+    yield Held()
+    message = "lost"
+    raise OSError(message)
+
+
+async def test_what_a_handler_says_comes_before_what_its_services_meet_at_their_end(
+    serve: Serve,
+) -> None:
+    router = APIRouter(route_class=ScopedRoute)
+
+    @router.get("/held")
+    async def refuse(_held: FromDishka[Held]) -> None:
+        raise ConflictError
+
+    provider = Provider(scope=Scope.REQUEST)
+    provider.provide(held)
+    module = Module(name="held", summary="Holds", routers=(router,), providers=(provider,))
+    async with serve(module) as client:
+        assert (await client.get("/held")).status_code == 409
 
 
 async def test_an_expected_unavailability_is_no_error_in_the_log(probe: AsyncClient) -> None:

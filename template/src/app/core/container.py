@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 from dishka import (
     AsyncContainer,
@@ -61,15 +62,15 @@ class WorkScope:
     """A scope for one piece of work, such as a job: it ends with the error of the work.
 
     dishka raises an `ExitError` of what finalizers raise, in place of what the work has raised,
-    even its cancellation. Here that comes first; and a lone error of a finalizer, such as that of a
-    commit, shows as itself.
+    even its cancellation. Here that comes first; a lone error of a finalizer, such as that of a
+    commit, shows as itself; and a finalizer that is cancelled keeps no other from its work.
     """
 
     __slots__ = ("_scope",)
 
-    def __init__(self, container: AsyncContainer) -> None:
-        """Prepare a scope of `container`."""
-        self._scope = container()
+    def __init__(self, container: AsyncContainer, context: dict[Any, Any] | None = None) -> None:
+        """Prepare a scope of `container`, with what `context` holds by type."""
+        self._scope = container(context)
 
     async def __aenter__(self) -> AsyncContainer:
         """Open it."""
@@ -85,19 +86,20 @@ class WorkScope:
         try:
             await self._scope.__aexit__(kind, error, trace)
         except ExitError as ended:
-            if error is None:
-                raise as_raised(ended) from ended
-            logger.opt(exception=ended).warning("What failed could not be cleaned up either")
-
-
-def as_raised(error: Exception) -> Exception:
-    """Return the error a scope has ended with.
-
-    dishka wraps what finalizers raise; a lone error, such as that of a commit, shows as itself.
-    """
-    if isinstance(error, ExitError) and len(error.exceptions) == 1:
-        return error.exceptions[0]
-    return error
+            if error is not None:
+                logger.opt(exception=ended).warning("What failed could not be cleaned up either")
+                return
+            found = ended.exceptions[0] if len(ended.exceptions) == 1 else ended
+        except BaseException as ended:
+            # dishka leaves those as they are that it has not come to.
+            await self.__aexit__(type(ended), ended, ended.__traceback__)
+            raise
+        else:
+            return
+        try:
+            raise found  # out here it keeps its own cause, the driver's error
+        finally:
+            del found  # or it and this frame would hold each other
 
 
 def _clock() -> Clock:

@@ -19,8 +19,8 @@ class AppError(Exception):
     repeatable: ClassVar[bool] = True
     """Whether another try may help. A job that ends with one that says no is given up at once."""
     transient: bool = False
-    """Whether another transaction was in the way: jobs and handlers of events are done again at
-    once, and that counts as no attempt."""
+    """Whether another transaction was in the way: jobs and handlers of events that have services
+    are done again at once, and that counts as no attempt."""
 
     def __init__(
         self,

@@ -6,12 +6,11 @@ from collections.abc import Callable, Coroutine
 from types import NoneType
 from typing import Any, get_type_hints
 
-from dishka.exceptions import ExitError
 from dishka.integrations.fastapi import DishkaRoute
 from fastapi import Request, Response
 
 from app.core.conditional import NotModified, not_modified, revalidated
-from app.core.container import as_raised
+from app.core.container import WorkScope
 from app.core.json_body import StrictRequest
 
 
@@ -43,17 +42,11 @@ class ScopedRoute(DishkaRoute):
 
         async def in_scope(plain: Request) -> Response:
             request = StrictRequest(plain.scope, plain.receive)
-            try:
-                async with request.app.state.dishka_container({Request: request}) as scope:
-                    request.state.dishka_container = scope
-                    try:
-                        return revalidated(request, await handle(request))
-                    except NotModified as found:
-                        return not_modified(found.answer)
-            except ExitError as group:
-                error = as_raised(group)
-                if error is group:
-                    raise
-                raise error from group
+            async with WorkScope(request.app.state.dishka_container, {Request: request}) as scope:
+                request.state.dishka_container = scope
+                try:
+                    return revalidated(request, await handle(request))
+                except NotModified as found:
+                    return not_modified(found.answer)
 
         return in_scope

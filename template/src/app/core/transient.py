@@ -8,7 +8,9 @@ import time
 from app.core.errors import AppError
 
 PATIENCE = 10.0
-"""Seconds after which it is not done again: then it is a failure like any other."""
+"""Seconds from the first such failure after which it is one like any other."""
+FEWEST = 3
+"""How often it is done again all the same: a try may wait for longer than that for its turn."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two tries; each pause is twice as long as the one before."""
 
@@ -18,19 +20,26 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, AppError) and error.transient
 
 
-def pause_before_repeat(error: Exception, since: float, repeats: int) -> float | None:
-    """Return the seconds to wait before work is done again that was a transaction of its own.
+class Repeats:
+    """Of one attempt at something that is a transaction of its own."""
 
-    Args:
-        error: what the last try has failed with.
-        since: when the work began, by `time.monotonic()`.
-        repeats: how often it was done again before.
+    __slots__ = ("_count", "_since")
 
-    Returns:
-        None: it is a failure like any other.
-    """
-    if not is_transient(error) or time.monotonic() - since > PATIENCE:
-        return None
-    # Chance keeps those apart that were in each other's way.
-    pause = min(FIRST_PAUSE * 2.0**repeats, LONGEST_PAUSE)
-    return pause * random.uniform(0.5, 1)  # noqa: S311 - nobody needs to guess it
+    def __init__(self) -> None:
+        """It has not failed yet."""
+        self._count = 0
+        self._since = 0.0
+
+    def pause_after(self, error: Exception) -> float | None:
+        """Return the seconds to wait before it is done again; None: a failure like any other."""
+        if not is_transient(error):
+            return None
+        now = time.monotonic()
+        if not self._count:
+            self._since = now
+        elif self._count >= FEWEST and now - self._since > PATIENCE:
+            return None
+        pause = min(FIRST_PAUSE * 2.0**self._count, LONGEST_PAUSE)
+        self._count += 1
+        # Chance keeps those apart that were in each other's way.
+        return pause * random.uniform(0.5, 1)  # noqa: S311 - nobody needs to guess it

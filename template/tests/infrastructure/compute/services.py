@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Protocol
 
-from app.core.errors import ConflictError, NotFoundError
+from app.core.errors import AppError, ConflictError, NotFoundError
 from app.infrastructure.compute import compute
 from app.infrastructure.deferred import Deferrable
 from app.infrastructure.logger import current_context
@@ -28,6 +28,12 @@ class TakenError(ConflictError):
     def __init__(self, who: str) -> None:
         super().__init__(f"taken by {who}")
         self.who = who
+
+
+class CollidedError(AppError):
+    """Another transaction was in the way."""
+
+    transient = True
 
 
 class BrokenError(Exception):

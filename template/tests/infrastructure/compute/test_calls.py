@@ -14,6 +14,7 @@ from dishka import AsyncContainer
 
 from app.core.errors import ConflictError, ForbiddenError
 from app.infrastructure.compute import ComputeTimeoutError, NotComputableError
+from app.infrastructure.compute.errors import as_raised
 from app.infrastructure.deferred import Call, InvalidCallError, OnBehalfOf, Tasks
 from app.infrastructure.logger import LogContext, bind_context
 from app.infrastructure.logger.context import enter, leave
@@ -21,6 +22,7 @@ from app.infrastructure.queue import (
     DeadReason,
     Job,
     JobFailedError,
+    JobFailure,
     JobOptions,
     JobState,
 )
@@ -36,6 +38,7 @@ from tests.infrastructure.compute.conftest import (
     until_waiting,
 )
 from tests.infrastructure.compute.services import (
+    CollidedError,
     Here,
     LostError,
     Maths,
@@ -145,6 +148,13 @@ async def test_errors_of_the_service_are_raised_as_they_are(start: Start) -> Non
         with pytest.raises(ConflictError, match="taken by Ada"):
             await service.maths.take()
         assert len(service.jobs.told(JobStarted)) == 2
+
+
+def test_what_was_done_again_there_is_not_done_again_here() -> None:
+    failed = JobFailedError(failure=JobFailure.of(CollidedError()), reason=DeadReason.ATTEMPTS)
+
+    raised = as_raised(failed)
+    assert (type(raised), raised.transient) == (CollidedError, False)
 
 
 async def test_other_errors_are_failed_jobs_with_the_worker_s_traceback(start: Start) -> None:

@@ -9,14 +9,17 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from app.core.clock import SystemClock
 from app.infrastructure.database import (
     Database,
     DuplicateError,
+    ReferenceViolationError,
     Repository,
     StaleVersionError,
     after_commit,
     transaction,
 )
+from app.infrastructure.database.testing import app_settings, database_settings
 from tests.infrastructure.database.conftest import Probe
 
 
@@ -79,6 +82,31 @@ async def test_a_commit_that_fails_raises_the_services_error(database: Database)
     with pytest.raises(DuplicateError) as caught:
         await clash()
     assert "same" not in str(caught.value)
+
+
+async def test_a_commit_that_fails_keeps_nobody_from_writing(
+    database: Database, each_url: str
+) -> None:
+    """Neither who gets its connection next nor another process."""
+    async with database.unit_of_work() as session:
+        await session.execute(text("CREATE TABLE parent (id integer PRIMARY KEY)"))
+        child = "CREATE TABLE child (id integer REFERENCES parent DEFERRABLE INITIALLY DEFERRED)"
+        await session.execute(text(child))
+
+    with pytest.raises(ReferenceViolationError):
+        async with database.unit_of_work() as session:
+            await session.execute(text("INSERT INTO child VALUES (1)"))
+
+    impatient = database_settings(each_url).model_copy(update={"db_statement_timeout": 5.0})
+    other = Database.from_settings(impatient, app_settings(), SystemClock())
+    try:
+        for each in (other, database):
+            async with each.unit_of_work() as session:
+                await session.execute(text("INSERT INTO child VALUES (NULL)"))
+    finally:
+        await other.dispose()
+    async with database.session() as session:
+        assert await session.scalar(text("SELECT count(*) FROM child")) == 2
 
 
 async def test_a_savepoint_undoes_its_own_part_only(database: Database) -> None:

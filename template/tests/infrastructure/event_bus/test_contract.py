@@ -12,6 +12,7 @@ import pytest
 from dishka import Provider, Scope
 from loguru import logger
 
+from app.core import transient
 from app.core.errors import AppError
 from app.core.events import Envelope, InvalidEventError
 from app.core.health import HealthStatus
@@ -236,6 +237,27 @@ async def test_what_another_transaction_is_in_the_way_of_is_no_failed_attempt(st
     await process.events.publish(Placed(number=1))
     await until(lambda: len(calls) == 4)
     assert await process.bus.transport.dead(10) == []
+
+
+async def test_each_attempt_has_a_patience_of_its_own(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the pauses between attempts would use it up."""
+    monkeypatch.setattr(transient, "PATIENCE", 0.0)
+    calls: list[int] = []
+
+    @on(retry=Retry(attempts=2, first=timedelta(milliseconds=1)))
+    async def collide(_event: Placed, _rows: Harmless) -> None:
+        calls.append(1)
+        raise InTheWayError
+
+    provider = Provider(scope=Scope.REQUEST)
+    provider.provide(Harmless)
+    process = await start(collide, providers=(provider,))
+    await process.events.publish(Placed(number=1))
+    await until_dead(process, 1)
+
+    assert len(calls) == 2 * (1 + transient.FEWEST)
 
 
 async def locked() -> AsyncIterator[Rows]:

@@ -18,7 +18,7 @@ from app.core.events import Envelope, Event
 from app.core.module import Module
 from app.core.settings import load_settings
 from app.infrastructure.event_bus import EventBus, EventHandler, Retry, bounding, on, order_of
-from app.infrastructure.event_bus.errors import HandlerTimeoutError
+from app.infrastructure.event_bus.errors import CancelledInsideError, HandlerTimeoutError
 from app.infrastructure.event_bus.patterns import matches
 from app.infrastructure.event_bus.subscriptions import Subscriptions
 from tests.infrastructure.event_bus.conftest import Cancelled, Placed
@@ -191,6 +191,34 @@ async def test_a_limit_leaves_results_errors_and_cancellation_as_they_are() -> N
         await outer
 
     assert seen == ["done", "cancelled", "cancelled"]
+
+
+async def test_a_limit_and_a_cancellation_stand_whatever_is_made_of_them() -> None:
+    """Else a handler would be called again that was told to stop."""
+
+    async def obstinate() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise KeyError
+
+    async def inside() -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(waiting.cancel)
+        await waiting
+
+    async def within(seconds: float, begun: Coroutine[Any, Any, None]) -> None:
+        await bounding.within(seconds, begun, begun.send(None))
+
+    with pytest.raises(HandlerTimeoutError):
+        await within(0.01, obstinate())
+    with pytest.raises(CancelledInsideError):
+        await within(5, inside())
+    outer = asyncio.create_task(within(5, obstinate()))
+    await asyncio.sleep(0.01)
+    outer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await outer
 
 
 @pytest.mark.parametrize("text", ["", "-", "a-1", "1-", "¹", "9" * 30])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -20,13 +20,16 @@ from app.core.events import Envelope, Event, Events, EventSink, InvalidEventErro
 from app.core.lifecycle import Lifecycle
 from app.core.module import Hook, Module
 from app.core.settings import load_settings
-from app.infrastructure.database import Database
+from app.infrastructure.database import Database, TransientDatabaseError
 from app.infrastructure.outbox import Outbox, store
+from app.infrastructure.outbox import outbox as outbox_file
 from app.infrastructure.outbox.models import OutboxRow, RowKind
 from app.infrastructure.queue import Job, JobOptions, JobQueue, QueueUnavailableError
 from tests.infrastructure.outbox.conftest import UndoError, scalars
 from tests.infrastructure.outbox.test_outbox import LONG_AGO, PENDING, keep, make_due, row
 
+PATIENCE = 60.0
+"""Seconds for what should take a moment."""
 GOT: list[Envelope] = []
 PROBLEMS: list[Exception] = []
 
@@ -182,6 +185,37 @@ async def test_a_queue_that_is_away_keeps_no_event_waiting(
 
     assert numbers() == [1]
     assert await scalars(database, PENDING) == [1]
+
+
+@pytest.mark.usefixtures("real_commits")
+async def test_rows_are_held_for_as_long_as_it_takes(
+    container: AsyncContainer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when one try to hold on to them fails."""
+    tries: list[int] = []
+    held = asyncio.Event()
+    hold = store.hold
+
+    async def hold_at_last(*arguments: Any) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise TransientDatabaseError
+        await hold(*arguments)
+        held.set()
+
+    async def slow(_self: Events, envelopes: Sequence[Envelope]) -> None:
+        GOT.extend(envelopes)
+        async with asyncio.timeout(PATIENCE):
+            await held.wait()
+
+    monkeypatch.setattr(outbox_file, "LEASE", timedelta(seconds=0.3))
+    monkeypatch.setattr(store, "hold", hold_at_last)
+    monkeypatch.setattr(Events, "deliver", slow)
+    await keep(database, event_row(1))
+
+    assert await (await container.get(Outbox)).relay() == 1
+    assert numbers() == [1]
+    assert await scalars(database, PENDING) == [0]
 
 
 async def test_one_a_sink_refuses_is_dead_in_the_end_and_stops_no_job(

@@ -7,6 +7,7 @@ from typing import Any
 
 from dishka import AsyncContainer
 
+from app.core.container import WorkScope
 from app.core.discovery import Registry
 
 Again = Callable[[], Awaitable[Any]]
@@ -38,7 +39,7 @@ class Scopes:
             return None
 
         async def call() -> Any:
-            async with self._container() as scope:
+            async with WorkScope(self._container) as scope:
                 return await function(await scope.get(kind), *args[1:], **kwargs)
 
         return call

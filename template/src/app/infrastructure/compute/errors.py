@@ -60,6 +60,7 @@ def as_raised(error: JobFailedError) -> AppError:
     if error.failure is None or kind is None:
         return error
     raised = kind(error.failure.message)
+    raised.transient = False  # it has been done again: who called it need not
     for note in getattr(error, "__notes__", ()):
         raised.add_note(note)
     return raised

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dishka import AsyncContainer
 
+from app.core.container import WorkScope
 from app.core.discovery import Registry
 from app.core.settings import Environment
 
@@ -36,6 +37,6 @@ async def run_seeds(
     added: dict[str, int] = {}
     for seed in registry.contributions(Seed):
         if environment in seed.environments:
-            async with container() as scope:
+            async with WorkScope(container) as scope:
                 added[seed.name] = await seed.run(scope)
     return added

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from dishka import AsyncContainer, Provider, Scope
 
+from app.core.container import WorkScope
 from app.core.deferring import CallableLater
 from app.core.discovery import discover
 from app.infrastructure.deferred.calls import Call
@@ -91,7 +92,7 @@ class InlineDispatcher:
         for call, place in zip(calls, places(calls), strict=True):
             job = self._real.prepare(call, options, place)
             with job_log_context(job):
-                async with self._container() as scope:
+                async with WorkScope(self._container) as scope:
                     outcome = await self._replayer.replay(call.target, job, scope)
             adapter = outcome.adapter
             result = adapter.dump_python(outcome.value, mode="json") if adapter else None

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from app.infrastructure.event_bus.errors import HandlerTimeoutError
+from app.infrastructure.event_bus.errors import CancelledInsideError, HandlerTimeoutError
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, object], waits_for: Any) -> None:
@@ -21,17 +21,26 @@ async def within(seconds: float, work: Coroutine[Any, Any, object], waits_for: A
         waits_for: what `send` has returned.
 
     Raises:
-        HandlerTimeoutError: it took too long.
+        HandlerTimeoutError: it took too long, whatever it made of its end.
+        CancelledInsideError: it waited for something that was cancelled.
+        CancelledError: this task was cancelled meanwhile, whatever `work` made of that.
     """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - this is a coroutine
+    before = task.cancelling()
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
             await _Rest(work, waits_for)
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        message = f"it took longer than {seconds:g} s"
-        raise HandlerTimeoutError(message) from error
+    except (Exception, asyncio.CancelledError) as error:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        if limit.expired():
+            message = f"it took longer than {seconds:g} s"
+            raise HandlerTimeoutError(message) from error
+        if isinstance(error, asyncio.CancelledError):
+            raise CancelledInsideError from error
+        raise
 
 
 class _Rest:

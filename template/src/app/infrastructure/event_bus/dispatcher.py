@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,9 +14,9 @@ from loguru import logger
 
 from app.core.container import WorkScope
 from app.core.events import Envelope, InvalidEventError
-from app.core.transient import pause_before_repeat
+from app.core.transient import Repeats
 from app.infrastructure.event_bus.bounding import within
-from app.infrastructure.event_bus.errors import RejectEventError
+from app.infrastructure.event_bus.errors import CancelledInsideError, RejectEventError
 from app.infrastructure.event_bus.handlers import EventHandler
 from app.infrastructure.event_bus.settings import EventBusSettings
 from app.infrastructure.event_bus.subscriptions import Subscription, Subscriptions
@@ -89,17 +88,15 @@ class Dispatcher:
     ) -> HandlerFailure | None:
         """Repeat a call that failed, as its policy says; None: it has worked."""
         handler = subscription.handler
-        attempt, repeats, since = 1, 0, time.monotonic()
+        attempt, repeats = 1, Repeats()
         last: Exception | None = error
         while last is not None and not isinstance(last, HOPELESS):
-            pause = pause_before_repeat(last, since, repeats)
-            if pause is not None:
-                repeats += 1  # which is no failure of the handler's
-            elif attempt < handler.retry.attempts:
+            pause = repeats.pause_after(last)  # which is no failure of the handler's
+            if pause is None:
+                if attempt == handler.retry.attempts:
+                    break
                 pause = handler.retry.pause(attempt)
-                attempt += 1
-            else:
-                break
+                attempt, repeats = attempt + 1, Repeats()
             said = _said(last)
             logger.warning("{} fails with {}, and is tried again: {}", handler.name, envelope, said)
             await asyncio.sleep(pause)
@@ -128,14 +125,11 @@ class Dispatcher:
                 waits_for = work.send(None)
             except StopIteration:  # it has ended, and never waited: no limit is needed
                 return None
+            except asyncio.CancelledError as error:
+                raise CancelledInsideError from error
             await within(handler.timeout or self._timeout, work, waits_for)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, the others go on
             return error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            return RuntimeError("something it waited for was cancelled")
         return None
 
     async def _with_services(

@@ -25,6 +25,10 @@ class HandlerTimeoutError(EventBusError):
     """The handler took too long."""
 
 
+class CancelledInsideError(EventBusError):
+    """The handler awaited something that somebody else had cancelled."""
+
+
 class SlowFollowerError(EventBusError):
     """Events came faster than they were read, and there is no room for more of them."""
 

@@ -199,9 +199,12 @@ class Outbox:
         async def hold() -> None:
             while True:
                 await asyncio.sleep(LEASE.total_seconds() / 3)
-                async with self._database.unit_of_work() as session:
-                    until = self._clock.now() + LEASE
-                    await store.hold(session, [row.id for row in rows], until)
+                try:
+                    async with self._database.unit_of_work() as session:
+                        until = self._clock.now() + LEASE
+                        await store.hold(session, [row.id for row in rows], until)
+                except Exception as error:  # noqa: BLE001 - there are two more tries before it ends
+                    logger.warning("The relay can't hold on to {} rows: {}", len(rows), error)
 
         holding = asyncio.create_task(hold(), name="outbox: hold rows")
         try:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 
 from dishka import AsyncContainer
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 
 from app.core.container import WorkScope
 from app.core.errors import AppError
-from app.core.transient import is_transient, pause_before_repeat
+from app.core.transient import Repeats, is_transient
 from app.infrastructure.logger import in_context
 from app.infrastructure.queue.context import JobContext
 from app.infrastructure.queue.engine import Completed, Dead, Delivery, GiveBack, Retry, Verdict
@@ -243,16 +242,16 @@ class Executor:
         try:
             if not handler.services:
                 return await _invoke(handler, arguments)
-            since = time.monotonic()
-            for repeats in count():
+            repeats = Repeats()
+            while True:
                 try:
                     async with WorkScope(self._container) as scope:
                         for name, kind in handler.services.items():
                             arguments[name] = await scope.get(kind)
                         return await _invoke(handler, arguments)
                 except Exception as error:
-                    pause = pause_before_repeat(error, since, repeats)
-                    if pause is None or attempt.interrupted:
+                    pause = None if attempt.interrupted else repeats.pause_after(error)
+                    if pause is None:
                         raise
                     logger.warning("Job is done again: {}", error)
                 await asyncio.sleep(pause)
