@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from dishka import AsyncContainer
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from app.core.container import build_container
 from app.core.discovery import Registry
@@ -129,6 +129,20 @@ def test_it_arrives_as_it_was_sent() -> None:
     assert (got.id, got.name, got.version, got.occurred_at) == (sent.id, sent.name, 1, NOW)
     assert (got.key, got.headers, got.source) == ("k", {"tenant": "t"}, "shop")
     assert got.to_json() == sent.to_json()
+
+
+def test_it_arrives_whatever_its_fields_are_called_elsewhere() -> None:
+    class Place(BaseModel):
+        post_code: str = Field(alias="postCode")
+
+    class Moved(Event):
+        name = "user.moved"
+
+        to: Place
+
+    event = Moved(to=Place(postCode="1010"))
+
+    assert travelled(envelope(event)).read(Moved) == event
 
 
 def test_a_field_that_is_not_known_is_left_out() -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from app.core.errors import AppError
+from app.core.json_names import EITHER_NAME
 
 EventT = TypeVar("EventT", bound="Event")
 NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
@@ -146,7 +147,7 @@ class Envelope:
         try:
             if self.version < kind.version:
                 data = kind.upcast(self.version, deepcopy(data))
-            return kind.model_validate_json(to_json(data))
+            return kind.model_validate_json(to_json(data), **EITHER_NAME)
         except ValidationError as error:
             wrong = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
             message = f"{self.name} version {self.version} is not whole: {wrong}"

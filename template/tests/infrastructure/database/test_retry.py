@@ -108,6 +108,37 @@ async def test_it_gives_up_after_the_last_attempt(database: Database) -> None:
     assert len(attempts) == 3
 
 
+async def test_what_comes_after_it_or_outlives_it_may_have_one_of_its_own(
+    database: Database,
+) -> None:
+    """A step after the commit, and a task it has started."""
+    done: list[str] = []
+    tasks: list[asyncio.Task[None]] = []
+    over = asyncio.Event()
+
+    async def other(name: str) -> None:
+        async def note(_: AsyncSession) -> None:
+            done.append(name)
+
+        await transaction_with_retry(database, note)
+
+    async def late() -> None:
+        await over.wait()
+        await other("task")
+
+    async def work(session: AsyncSession) -> None:
+        after_commit(session, lambda: other("step"))
+        tasks.append(asyncio.create_task(late()))
+        with pytest.raises(RuntimeError, match="inside another one"):
+            await other("inside")
+
+    await transaction_with_retry(database, work)
+    over.set()
+    await tasks[0]
+
+    assert done == ["step", "task"]
+
+
 async def test_another_error_is_not_repeated(database: Database) -> None:
     attempts: list[int] = []
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import SystemClock
 from app.infrastructure.database import (
@@ -17,6 +18,7 @@ from app.infrastructure.database import (
     Repository,
     StaleVersionError,
     after_commit,
+    after_rollback,
     transaction,
 )
 from app.infrastructure.database.testing import app_settings, database_settings
@@ -165,6 +167,32 @@ async def test_steps_of_what_was_undone_do_not_run(database: Database) -> None:
         after_commit(session, lambda: done.append("kept"))
 
     assert done == ["kept"]
+
+
+async def test_a_commit_that_is_cut_off_undoes_nothing_elsewhere(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may stand, and did here: a file that the row names must not be deleted."""
+    undone: list[str] = []
+    commit = AsyncSession.commit
+
+    async def cut_off(self: AsyncSession) -> None:
+        await commit(self)
+        raise asyncio.CancelledError
+
+    async def work(name: str) -> None:
+        async with database.unit_of_work() as session:
+            after_rollback(session, lambda: undone.append(name))
+            session.add(Probe(name="same"))
+
+    with monkeypatch.context() as patch, pytest.raises(asyncio.CancelledError):
+        patch.setattr(AsyncSession, "commit", cut_off)
+        await work("cut off")
+    with pytest.raises(DuplicateError):
+        await work("refused")
+
+    assert undone == ["refused"]
+    assert await names(database) == ["same"]
 
 
 async def test_a_failing_step_does_not_stop_the_others(database: Database) -> None:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any, Self, Unpack
 from uuid import UUID
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
 from app.core.deferring import chainable
@@ -32,6 +33,14 @@ class Colour(StrEnum):
 class Size:
     width: int
     height: Decimal
+
+
+class Parcel(BaseModel):
+    """Speaks camel case over HTTP."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    sent_at: datetime
 
 
 class Order(BaseModel):
@@ -129,6 +138,13 @@ class Ledger:
     async def loose(self, value: Any) -> Any:
         self.rows.append((value,))
         return value
+
+    async def ship(self, parcel: Parcel) -> Parcel:
+        self.rows.append((parcel,))
+        return parcel
+
+    async def label(self, raw: bytes) -> bytes:
+        return raw
 
     async def login(self, password: SecretStr) -> None:
         raise AssertionError(password)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import SecretStr
@@ -24,6 +25,7 @@ from tests.infrastructure.deferred.services import (
     EmailService,
     Ledger,
     Order,
+    Parcel,
     RushOrder,
     Size,
     Thing,
@@ -137,6 +139,19 @@ def test_what_the_worker_reads_is_what_was_written(write: Record) -> None:
     assert [type(value) for value in read.steps[0].arguments.values()] == [
         type(value) for value in call.steps[0].arguments.values()
     ]
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_a_moment_survives_the_hour_a_clock_is_set_back(fold: int) -> None:
+    """There it equals none of another zone (PEP 495), such as the one JSON knows: an offset."""
+    moment = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=fold)
+
+    calls = record(
+        lambda run: [run(EmailService).purge(moment), run(Ledger).ship(Parcel(sentAt=moment))]
+    )
+
+    assert calls[0].steps[0].arguments["before"].timestamp() == moment.timestamp()
+    assert calls[1].steps[0].arguments["parcel"].sent_at.timestamp() == moment.timestamp()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from tests.infrastructure.deferred.services import (
     EmailService,
     Ledger,
     Order,
+    Parcel,
     Size,
     Speaker,
     Visits,
@@ -102,6 +103,16 @@ async def test_arguments_and_results_have_their_types(start: Start) -> None:
         (ORDER, size, [Colour.RED], b"\xff", {"copies": 2, "colour": Colour.BLUE})
     ]
     assert "note" not in service.ledger.rows[0][0].model_fields_set
+
+
+async def test_a_model_with_aliases_and_bytes_come_back(start: Start) -> None:
+    parcel = Parcel(sentAt=ORDER.placed)
+    async with start() as service:
+        jobs = await service.tasks.run_later(
+            lambda run: [run(Ledger).ship(parcel), run(Ledger).label(b"%PDF\xff")]
+        )
+        assert await jobs.results(timeout=PATIENCE) == [parcel, b"%PDF\xff"]
+    assert service.ledger.rows == [(parcel,)]
 
 
 async def test_what_json_can_not_hold_is_not_kept_as_a_result(start: Start) -> None:

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from dishka import AsyncContainer, Provider
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.container import build_container
 from app.core.discovery import Registry, discover
@@ -146,6 +147,32 @@ async def test_outside_of_a_unit_of_work_events_are_said_at_once(
     assert await scalars(database, "SELECT count(*) FROM outbox") == [0]
 
 
+async def test_what_a_task_says_while_the_unit_of_work_is_committed_is_not_lost(
+    container: AsyncContainer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is too late for that commit: it is said at once."""
+    events = await container.get(Events)
+    committed, said = asyncio.Event(), asyncio.Event()
+    commit = AsyncSession.commit
+
+    async def slow(self: AsyncSession) -> None:
+        await commit(self)
+        committed.set()
+        await said.wait()
+
+    async def late() -> None:
+        await committed.wait()
+        await events.publish(Sold(number=1))
+        said.set()
+
+    monkeypatch.setattr(AsyncSession, "commit", slow)
+    async with database.unit_of_work():
+        task = asyncio.create_task(late())
+    await task
+
+    assert numbers() == [1]
+
+
 async def test_what_was_left_is_delivered_by_the_relay_in_order_of_its_key(
     container: AsyncContainer, database: Database
 ) -> None:
@@ -216,6 +243,30 @@ async def test_rows_are_held_for_as_long_as_it_takes(
     assert await (await container.get(Outbox)).relay() == 1
     assert numbers() == [1]
     assert await scalars(database, PENDING) == [0]
+
+
+async def test_what_a_relay_has_taken_meanwhile_is_left_to_it(
+    container: AsyncContainer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first event of a unit of work takes its time: the second is taken for left behind."""
+    events = await container.get(Events)
+    deliver = Events.deliver
+
+    async def slow(self: Events, envelopes: Sequence[Envelope]) -> None:
+        monkeypatch.setattr(Events, "deliver", deliver)
+        later = datetime.now(UTC) + timedelta(seconds=10)
+        async with database.unit_of_work() as session:
+            taken = await store.claim(session, now=later, lease=timedelta(minutes=1), limit=9)
+            assert len(taken) == 1
+        await deliver(self, envelopes)
+
+    monkeypatch.setattr(Events, "deliver", slow)
+    async with database.unit_of_work():
+        await events.publish(Sold(number=1))
+        await events.publish(Sold(number=2))
+
+    assert numbers() == [1]  # whoever has taken the second delivers it
+    assert await scalars(database, PENDING) == [1]
 
 
 async def test_one_a_sink_refuses_is_dead_in_the_end_and_stops_no_job(

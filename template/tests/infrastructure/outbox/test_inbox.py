@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from dishka import AsyncContainer
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from app.infrastructure.database import Database
 from app.infrastructure.deferred import Tasks
@@ -58,6 +58,18 @@ async def test_an_effect_that_failed_keeps_no_key(database: Database) -> None:
             await once(session, "k", fail, INT)
         assert await once(session, "k", work, INT) == 7
         assert await once(session, "k", fail, INT) == 7
+
+
+async def test_a_result_is_read_whatever_its_fields_are_called(database: Database) -> None:
+    class Receipt(BaseModel):
+        order_id: int = Field(alias="orderId")
+
+    async def work() -> Receipt:
+        return Receipt(orderId=7)
+
+    async with database.unit_of_work() as session:
+        first = await once(session, "k", work, TypeAdapter(Receipt))
+        assert await once(session, "k", work, TypeAdapter(Receipt)) == first
 
 
 async def test_it_needs_a_unit_of_work() -> None:

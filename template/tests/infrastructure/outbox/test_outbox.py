@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,13 @@ from sqlalchemy import bindparam, text
 
 from app.core.health import HealthStatus
 from app.core.ids import new_id
-from app.infrastructure.database import Database, UtcDateTime, current_session, transaction
+from app.infrastructure.database import (
+    Database,
+    UtcDateTime,
+    after_commit,
+    current_session,
+    transaction,
+)
 from app.infrastructure.deferred import Tasks
 from app.infrastructure.deferred.testing import until_done
 from app.infrastructure.outbox import NoUnitOfWorkError, Outbox, store
@@ -26,6 +33,7 @@ from app.infrastructure.queue import (
     JobHandle,
     JobOptions,
     JobQueue,
+    JobState,
     QueueUnavailableError,
 )
 from tests.infrastructure.outbox.conftest import DONE, Shop, UndoError, count, note, scalars
@@ -112,7 +120,7 @@ async def test_a_savepoint_takes_its_calls_along(
     container: AsyncContainer, database: Database
 ) -> None:
     outbox = await container.get(Outbox)
-    first, second, third = await prepare(container, "first", "second", "third")
+    first, second, third, fourth = await prepare(container, "first", "second", "third", "fourth")
 
     async def fail() -> None:
         session = current_session()
@@ -121,11 +129,16 @@ async def test_a_savepoint_takes_its_calls_along(
             outbox.add(second)
             raise UndoError
 
-    async with database.unit_of_work():
+    async with database.unit_of_work() as session:
         outbox.add(first)
         with pytest.raises(UndoError):
             await fail()
         outbox.add(third)
+        with pytest.raises(UndoError):
+            async with session.begin_nested():  # the library's own way to say it
+                outbox.add(fourth)
+                await session.flush()
+                raise UndoError
     await until_done(container)
 
     assert sorted(DONE) == ["first", "third"]
@@ -163,11 +176,12 @@ async def test_a_unit_of_work_is_over_after_its_commit(database: Database) -> No
         task = asyncio.create_task(later())
         async with database.unit_of_work() as inner:
             assert current_session() is inner
+            after_commit(inner, lambda: seen.append(current_session()))
         assert current_session() is outer
     wait.set()
     await task
 
-    assert (current_session(), seen) == (None, [None])
+    assert (current_session(), seen) == (None, [None, None])
 
 
 async def test_what_a_crash_left_is_published_once(
@@ -212,15 +226,22 @@ async def test_jobs_of_one_key_keep_their_order(
 
 
 async def test_a_delay_counts_from_the_call(container: AsyncContainer, database: Database) -> None:
+    """However late the relay publishes it: neither later than that, nor earlier."""
     outbox = await container.get(Outbox)
     jobs = await container.get(JobQueue)
-    job = jobs.prepare(note, "late", delay=timedelta(days=1))
-    await keep(database, row(job))
+    late = jobs.prepare(note, "late", delay=timedelta(days=1))
+    early = jobs.prepare(note, "early", delay=timedelta(hours=2))
+    rows = row(replace(late, created_at=LONG_AGO)), row(early)
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    rows[1].created_at = hour_ago
+    rows[1].job = JOB.dump_json(replace(early, created_at=hour_ago)).decode()
+    await keep(database, *rows)
 
     await outbox.relay()
     await until_done(container)
 
-    assert DONE == ["late"]  # it was called long ago
+    assert DONE == ["late"]
+    assert await jobs.handle(early.queue, early.id).state() is JobState.DELAYED
 
 
 async def test_a_broker_that_is_away_is_waited_for(

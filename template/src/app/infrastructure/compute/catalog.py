@@ -15,6 +15,7 @@ from pydantic_core import PydanticSerializationError
 
 from app.core.discovery import Registry
 from app.core.errors import ConfigurationError
+from app.core.json_names import EITHER_NAME
 from app.infrastructure.compute.decorator import Declared, declared_by
 from app.infrastructure.compute.errors import NotComputableError
 from app.infrastructure.deferred import Deferrable
@@ -105,7 +106,7 @@ class ComputeMethod:
 
     def read(self, body: bytes) -> Any:
         """Return the result `write` wrote."""
-        return self._result.validate_json(b"[%b]" % body)[0]
+        return self._result.validate_json(b"[%b]" % body, **EITHER_NAME)[0]
 
 
 class ComputeMethods:

@@ -174,7 +174,7 @@ class _AsIs:
         del warnings
         return packed
 
-    def validate_json(self, data: str, /) -> Any:
+    def validate_json(self, data: str, /, **_: bool) -> Any:
         return json.loads(data)
 
 

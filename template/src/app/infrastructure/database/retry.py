@@ -14,7 +14,8 @@ from app.infrastructure.database.errors import TransientDatabaseError
 
 ResultT = TypeVar("ResultT")
 
-_running: ContextVar[bool] = ContextVar("transaction_with_retry", default=False)
+_running: ContextVar[list[AsyncSession] | None] = ContextVar("transaction_with_retry", default=None)
+"""The session `work` has: empty once that is over, also for tasks it has started."""
 
 
 async def transaction_with_retry(
@@ -47,7 +48,6 @@ async def transaction_with_retry(
             "outer is repeated. Use transaction(session) inside"
         )
         raise RuntimeError(message)
-    token = _running.set(True)
     try:
         async for attempt in stamina.retry_context(
             on=TransientDatabaseError,
@@ -59,11 +59,21 @@ async def transaction_with_retry(
         ):
             with attempt:
                 async with database.unit_of_work() as session:
-                    return await work(session)
+                    return await _guarded(work, session)
     except TransientDatabaseError as error:
         error.transient = False  # it has been done again: who called it need not
         raise
-    finally:
-        _running.reset(token)
     message = "stamina ends by returning a result or raising the last error"
     raise AssertionError(message)  # pragma: no cover - it always does
+
+
+async def _guarded(
+    work: Callable[[AsyncSession], Awaitable[ResultT]], session: AsyncSession
+) -> ResultT:
+    running = [session]
+    token = _running.set(running)
+    try:
+        return await work(session)
+    finally:
+        running.clear()
+        _running.reset(token)

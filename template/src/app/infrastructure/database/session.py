@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import AppError
 from app.core.work import WorkState
-from app.infrastructure.database.errors import ReadOnlyError, translate
+from app.infrastructure.database.errors import DatabaseUnavailableError, ReadOnlyError, translate
 
 AfterCommit = Callable[[], Awaitable[None] | None]
 
@@ -26,6 +27,8 @@ _AFTER_COMMIT = "after_commit"
 _AFTER_ROLLBACK = "after_rollback"
 _REPLICAS = "replicas"
 _WRITTEN = "written"
+IN_DOUBT = (DatabaseUnavailableError, TimeoutError, CancelledError)
+"""Raised by a commit of which nobody knows whether the database has it."""
 
 
 class RoutedSession(Session):
@@ -122,7 +125,10 @@ async def unit_of_work(session: AsyncSession) -> AsyncIterator[AsyncSession]:
                 await session.rollback()
                 raise
             try:
-                await session.commit()
+                await session.flush()
+                # What a task it has started would add now, no commit would take along.
+                running.session = None
+                await _commit(session)
             except Exception as error:  # noqa: BLE001 - translated or raised as it is
                 raise_translated(error)
             callbacks: list[AfterCommit] = session.info.pop(_AFTER_COMMIT, [])
@@ -137,7 +143,18 @@ async def unit_of_work(session: AsyncSession) -> AsyncIterator[AsyncSession]:
         await _run(callback)
 
 
+async def _commit(session: AsyncSession) -> None:
+    try:
+        await session.commit()
+    except IN_DOUBT:
+        # It may stand nevertheless, and then what was done elsewhere has to be there.
+        session.info.pop(_AFTER_ROLLBACK, None)
+        raise
+
+
 async def _run(callback: AfterCommit) -> None:
+    # What it does is part of no unit of work, of none around this one either: that may be undone.
+    token = _running.set(None)
     # The commit stands whatever happens here: a failing callback must not turn it into an error.
     try:
         waiting = callback()
@@ -145,6 +162,8 @@ async def _run(callback: AfterCommit) -> None:
             await waiting
     except Exception as error:  # noqa: BLE001 - logged; see above
         logger.opt(exception=error).error("A step after the unit of work failed")
+    finally:
+        _running.reset(token)
 
 
 def raise_translated(error: Exception) -> None:
@@ -170,7 +189,7 @@ def after_rollback(session: AsyncSession, callback: AfterCommit) -> None:
     """Run `callback` if the unit of work is not committed, or a `transaction()` around is undone.
 
     For what was done elsewhere and has to be undone too: a file. A process that is killed runs
-    none of them.
+    none of them, nor does a commit that is cut off: it may stand.
     """
     session.info.setdefault(_AFTER_ROLLBACK, []).append(callback)
 

@@ -11,10 +11,13 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaError
 from typing_extensions import TypedDict
 
+from app.core.json_names import EITHER_NAME
 from app.infrastructure.deferred.sameness import same
 
 Arguments = dict[str, Any]
-EXACT = ConfigDict(strict=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+BYTES = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+"""JSON has no bytes."""
+EXACT = ConfigDict(strict=True, extra="forbid", **BYTES)
 """An argument is what its annotation says, not what could be made of it."""
 EXACT_TYPES = {kind for one in (str, int, bool, UUID) for kind in (one, NotRequired[one])}
 """Whose values are the same after any way through JSON."""
@@ -50,7 +53,7 @@ class Adapter:
 
     def read(self, body: bytes) -> Arguments:
         """Return what `write` wrote; raises as `check`."""
-        return self._adapter.validate_json(b"[%b]" % body)[0]
+        return self._adapter.validate_json(b"[%b]" % body, **EITHER_NAME)[0]
 
     def write(self, checked: Arguments) -> tuple[bytes, Arguments] | None:
         """Return arguments as JSON and as they come out of it; None, where that is not the same."""
@@ -59,7 +62,7 @@ class Adapter:
                 body = self._adapter.dump_json([checked], exclude_unset=unset, warnings="error")
                 if self._is_exact:
                     return body[1:-1], checked
-                (received,) = self._adapter.validate_json(body)
+                (received,) = self._adapter.validate_json(body, **EITHER_NAME)
             except (PydanticSerializationError, ValidationError, ValueError, RecursionError):
                 continue
             if received == checked or same(received, checked):

@@ -11,6 +11,7 @@ import types
 import typing
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
@@ -19,7 +20,7 @@ from typing import Annotated, Any, NotRequired, Self, TypeVar, Union, Unpack
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.infrastructure.deferred.arguments import SCHEMA_ERRORS, Adapter, Arguments
+from app.infrastructure.deferred.arguments import BYTES, SCHEMA_ERRORS, Adapter, Arguments
 from app.infrastructure.deferred.errors import InvalidCallError, UnknownMethodError
 from app.infrastructure.deferred.options import DECLARED, Declared, declared_on
 
@@ -91,10 +92,11 @@ class Method:
         annotation = _awaited(self.hints.get("return", inspect.Signature.empty))
         if annotation in {inspect.Signature.empty, Self} or _is_open(annotation):
             return None
-        try:
-            return TypeAdapter(annotation)
-        except SCHEMA_ERRORS:
-            return None
+        # Bytes as in arguments. A model has a configuration of its own, and takes no other.
+        for config in (BYTES, None):
+            with suppress(*SCHEMA_ERRORS):
+                return TypeAdapter(annotation, config=config)
+        return None
 
     @cached_property
     def hints(self) -> Mapping[str, Any]:

@@ -150,7 +150,7 @@ class _OutcomeAdapter:
             return b"null"
         return outcome.adapter.dump_json(outcome.value, warnings=warnings)
 
-    def validate_json(self, data: str, /) -> Any:
+    def validate_json(self, data: str, /, **_: bool) -> Any:
         """Return a result as it is: who published by name knows no type."""
         return json.loads(data)
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from datetime import datetime
 from typing import Any
+
+from pydantic import BaseModel
 
 
 def same(received: Any, given: Any) -> bool:
@@ -33,4 +37,22 @@ def same(received: Any, given: Any) -> bool:
         )
     if isinstance(given, AbstractSet):
         return isinstance(received, AbstractSet) and bool(received == given)
-    return type(received) is type(given) and bool(received == given)
+    return type(received) is type(given) and (
+        bool(received == given) or _is_moment(received, given)
+    )
+
+
+def _is_moment(received: Any, given: Any) -> bool:
+    """Tell whether two are the same moment, or the same but for moments they hold.
+
+    In the hour a clock is set back, a datetime of its zone equals none of another (PEP 495).
+    """
+    if isinstance(given, datetime):
+        return bool(received.isoformat() == given.isoformat())
+    if isinstance(given, BaseModel):
+        private = given.__pydantic_private__ == received.__pydantic_private__
+        return private and same(dict(received), dict(given))
+    if is_dataclass(given):
+        names = [field.name for field in fields(given)]
+        return all(same(getattr(received, name), getattr(given, name)) for name in names)
+    return False

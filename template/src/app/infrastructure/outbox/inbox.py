@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.json_names import EITHER_NAME
 from app.infrastructure.database import current_session, transaction
 from app.infrastructure.outbox.errors import NoUnitOfWorkError
 from app.infrastructure.outbox.models import LONGEST_KEY, InboxRow
@@ -49,7 +50,7 @@ async def once(
         added = values.on_conflict_do_nothing().returning(InboxRow.key)
         if (await session.execute(added)).scalar_one_or_none() is None:
             found = await session.scalar(select(InboxRow.result).where(InboxRow.key == key))
-            return adapter.validate_json(found or "null")
+            return adapter.validate_json(found or "null", **EITHER_NAME)
         result = await make()
         body = adapter.dump_json(result, warnings="error").decode()
         await session.execute(update(InboxRow).where(InboxRow.key == key).values(result=body))

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 from loguru import logger
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import Clock
@@ -74,11 +75,13 @@ class Outbox:
         if key is not None and not 0 < len(key) <= LONGEST_KEY:
             message = f"a key of the outbox has 1 to {LONGEST_KEY} characters"
             raise InvalidJobError(message)
-        session, ids = self._write(RowKind.JOB, [JOB.dump_json(job).decode() for job in jobs], key)
+        bodies = [JOB.dump_json(job).decode() for job in jobs]
+        session, rows, due = self._write(RowKind.JOB, bodies, key)
         if key is None:
-            after_commit(session, partial(self._publish, ids, jobs))
+            after_commit(session, partial(self._publish, rows, jobs))
         else:  # others of this key may come first
-            after_commit(session, partial(self._publish_claimed, dict(zip(ids, jobs, strict=True))))
+            items = {row.id: job for row, job in zip(rows, jobs, strict=True)}
+            after_commit(session, partial(self._publish_claimed, items, due))
 
     def add_events(self, *envelopes: Envelope) -> None:
         """Deliver events when the running unit of work is committed, those of one key in order.
@@ -92,16 +95,17 @@ class Outbox:
             if key is not None and not 0 < len(key) <= LONGEST_KEY:
                 message = f"a key of the outbox has 1 to {LONGEST_KEY} characters"
                 raise InvalidEventError(message)
-            session, ids = self._write(RowKind.EVENT, [envelope.to_json()], key)
-            after_commit(session, partial(self._publish_claimed, {ids[0]: envelope}))
+            session, rows, due = self._write(RowKind.EVENT, [envelope.to_json()], key)
+            after_commit(session, partial(self._publish_claimed, {rows[0].id: envelope}, due))
 
     def _write(
         self, kind: RowKind, bodies: Sequence[str], key: str | None
-    ) -> tuple[AsyncSession, list[UUID]]:
+    ) -> tuple[AsyncSession, list[OutboxRow], datetime]:
         session = current_session()
         if session is None:
             raise NoUnitOfWorkError
         now = self._clock.now()
+        due = now + timedelta(seconds=self._settings.outbox_patience)
         rows = [
             OutboxRow(
                 id=new_id(),
@@ -109,31 +113,43 @@ class Outbox:
                 kind=kind,
                 job=body,
                 created_at=now,
-                next_at=now + timedelta(seconds=self._settings.outbox_patience),
+                next_at=due,
                 attempts=0,
             )
             for body in bodies
         ]
         session.add_all(rows)
-        return session, [row.id for row in rows]
+        return session, rows, due
 
-    async def _publish(self, ids: Sequence[UUID], jobs: Sequence[Job]) -> None:
+    async def _publish(self, rows: Sequence[OutboxRow], jobs: Sequence[Job]) -> None:
         """Publish what was just committed. The relay does, should this fail or never be run."""
+        # A row that was undone, by `session.begin_nested()` for one, has no identity any more.
+        committed = {
+            identity[0]: job
+            for row, job in zip(rows, jobs, strict=True)
+            if (identity := inspect(row).identity)
+        }
+        if not committed:
+            return
         try:
-            await self._jobs.publish_many(jobs)
+            await self._jobs.publish_many(list(committed.values()))
         except QueueUnavailableError as error:
-            logger.warning("{} committed jobs are left to the relay: {}", len(jobs), error)
+            logger.warning("{} committed jobs are left to the relay: {}", len(committed), error)
             return
         async with self._database.unit_of_work() as session:
-            await store.mark_published(session, ids, self._clock.now())
+            await store.mark_published(session, list(committed), self._clock.now())
 
-    async def _publish_claimed(self, items: Mapping[UUID, Item]) -> None:
+    async def _publish_claimed(self, items: Mapping[UUID, Item], due: datetime) -> None:
         for _ in items:  # of one key, one at a time
-            if not await self.relay(only=items):
+            if not await self.relay(only=items, until=due):
                 break
 
-    async def relay(self, only: Mapping[UUID, Item] | None = None) -> int:
+    async def relay(
+        self, only: Mapping[UUID, Item] | None = None, until: datetime | None = None
+    ) -> int:
         """Publish a batch of rows whose time has come, or of these; return how many were taken.
+
+        Of these also such whose time comes `until` then: what another relay has taken is its own.
 
         0 also means that whoever should take some of them is away.
 
@@ -148,6 +164,7 @@ class Outbox:
                 lease=LEASE,
                 limit=self._settings.outbox_batch,
                 only=list(only) if only is not None else None,
+                until=until,
             )
         known = only or {}
         readable: list[Readable] = [
@@ -222,9 +239,10 @@ class Outbox:
         except (ValidationError, InvalidEventError) as error:
             await self._give_up(row, f"no {row.kind}: {error}")
             return None
-        passed = self._clock.now() - row.created_at
-        delay = max(job.options.delay - passed, timedelta())
-        return replace(job, options=replace(job.options, delay=delay))
+        # A queue counts the delay from `created_at`: what is left of it is not to be shortened.
+        if self._clock.now() - job.created_at < job.options.delay:
+            return job
+        return replace(job, options=replace(job.options, delay=timedelta()))
 
     async def _one_by_one(self, found: Sequence[Readable]) -> None:
         for number, (row, item) in enumerate(found):

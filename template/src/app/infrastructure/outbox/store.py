@@ -41,13 +41,14 @@ def _pending(row: type[OutboxRow]) -> ColumnElement[bool]:
     return and_(row.published_at.is_(None), row.dead_at.is_(None))
 
 
-async def claim(
+async def claim(  # noqa: PLR0913 - each is one choice of the caller
     session: AsyncSession,
     *,
     now: datetime,
     lease: timedelta,
     limit: int,
     only: Collection[UUID] | None = None,
+    until: datetime | None = None,
 ) -> Sequence[OutboxRow]:
     """Take rows to publish: nobody else does before the lease is over.
 
@@ -59,14 +60,17 @@ async def claim(
         now: rows whose time has come by then.
         lease: how long they are this caller's.
         limit: at most so many.
-        only: these rows, whatever their time.
+        only: of these rows.
+        until: also rows whose time comes by then. Those another relay has taken are due later.
     """
     earlier = aliased(OutboxRow)
     is_first = or_(
         OutboxRow.key.is_(None),
         ~exists().where(earlier.key == OutboxRow.key, _pending(earlier), earlier.id < OutboxRow.id),
     )
-    chosen = OutboxRow.next_at <= now if only is None else OutboxRow.id.in_(only)
+    chosen = OutboxRow.next_at <= (now if until is None else max(now, until))
+    if only is not None:
+        chosen = and_(chosen, OutboxRow.id.in_(only))
     ready = (
         select(OutboxRow.id)
         .where(_pending(OutboxRow), chosen, is_first)

@@ -24,7 +24,7 @@ class ResultCodec(Protocol[ResultT_co]):
         """Return a result as JSON; raises what pydantic does."""
         ...
 
-    def validate_json(self, data: str, /) -> ResultT_co:
+    def validate_json(self, data: str, /, *, by_alias: bool, by_name: bool) -> ResultT_co:
         """Return the result JSON holds; raises what pydantic does."""
         ...
 

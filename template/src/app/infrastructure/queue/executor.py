@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from app.core.container import WorkScope
 from app.core.errors import AppError
+from app.core.json_names import EITHER_NAME
 from app.core.transient import Repeats, is_transient
 from app.infrastructure.logger import in_context
 from app.infrastructure.queue.context import JobContext
@@ -286,7 +287,9 @@ def _arguments(handler: JobHandler[Any, Any], job: Job, context: JobContext) -> 
     """
     arguments: dict[str, Any] = {}
     if handler.payload and handler.payload_parameter:
-        arguments[handler.payload_parameter] = handler.payload.validate_json(job.body)
+        arguments[handler.payload_parameter] = handler.payload.validate_json(
+            job.body, **EITHER_NAME
+        )
     if handler.context_parameter:
         arguments[handler.context_parameter] = context
     return arguments

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Generic, TypeVar
 
+from app.core.json_names import EITHER_NAME
 from app.infrastructure.queue.codec import ResultCodec
 from app.infrastructure.queue.engine import JobEngine
 from app.infrastructure.queue.errors import (
@@ -80,7 +81,7 @@ class JobHandle(Generic[ResultT]):
         if self._result is None:
             return record.result  # type: ignore[no-any-return]  # untyped handles hold Any
         # As JSON again: a strict model takes a text for a UUID from JSON alone.
-        return self._result.validate_json(json.dumps(record.result))
+        return self._result.validate_json(json.dumps(record.result), **EITHER_NAME)
 
     async def cancel(self) -> bool:
         """Cancel it: at once if it waits, at its next `await` if it runs.
