@@ -151,6 +151,21 @@ def is_current(request: Request, tag: str | None, modified: str | None) -> bool:
     return since is not None and last is not None and last <= since
 
 
+def is_expected(request: Request, tag: str | None, modified: str | None) -> bool:
+    """Tell whether this is what a client's `If-Match` wants (RFC 9110 §13.1.1, §13.1.4).
+
+    `If-Unmodified-Since` counts only where there is none of those, and if it can be read.
+    """
+    wanted = ", ".join(request.headers.getlist("if-match"))
+    if wanted:
+        known, own = ETags.parse(wanted), ETags.parse(tag or "")
+        if known is None:
+            return False
+        return known.any or bool(own and own.tags and known.match(own.tags[0], strong=True))
+    before, last = _date(request.headers.get("if-unmodified-since")), _date(modified)
+    return before is None or last is None or last <= before
+
+
 def _date(header: str | None) -> datetime | None:
     try:
         found = parsedate_to_datetime(header or "")

@@ -41,6 +41,11 @@ class Profile(BaseModel):
     name: str = Field(alias="displayName")
 
 
+class Login(BaseModel):
+    name: str
+    digest: str = Field(default="", exclude=True)
+
+
 PROFILE = Profile(
     id=uuid4(),
     born=datetime(1815, 12, 10, tzinfo=UTC),
@@ -231,6 +236,17 @@ async def test_a_value_that_is_not_what_its_type_says_is_handed_on_and_not_kept(
     assert [line for line in lines() if "not kept" in line] == [
         "w is not kept by the cache, it is not what its type says or no JSON: Expected `int`"
     ]
+
+
+async def test_a_field_that_json_leaves_out_is_not_lost(
+    cache: Cache, lines: Callable[[], list[str]]
+) -> None:
+    make = Counted([Login(name="ada", digest="5f1c")])
+
+    for _ in range(2):
+        assert await cache.get_or_set("l:1", make, 60, model=list[Login]) == make.value
+    assert make.calls == 2
+    assert sum("not kept" in line and "exclude=True" in line for line in lines()) == 1
 
 
 @pytest.mark.parametrize(

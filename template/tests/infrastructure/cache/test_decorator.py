@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextvars import Context
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any
@@ -13,7 +14,7 @@ from uuid import UUID
 
 import pytest
 from dishka import AsyncContainer, Provider, Scope
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, SecretStr
 
 from app.core.container import build_container
 from app.core.discovery import Registry
@@ -42,6 +43,20 @@ class Size(StrEnum):
 class Query(BaseModel):
     text: str
     size: Size = Size.LARGE
+
+
+class Secretive(BaseModel):
+    token: SecretStr
+
+
+class Partly(BaseModel):
+    name: str
+    digest: str = Field(exclude=True)
+
+
+@dataclass(slots=True)
+class Holder:
+    held: Secretive
 
 
 class Connection:
@@ -178,6 +193,31 @@ async def test_an_argument_json_does_not_know_wants_a_key(reports: Reports, chos
     del chosen
     with pytest.raises(TypeError, match="give `key=`"):
         await reports.search(object())  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Secretive(token=SecretStr("a")),
+        [{"it": Secretive(token=SecretStr("a"))}],
+        Holder(Secretive(token=SecretStr("a"))),
+        Partly(name="a", digest="b"),
+    ],
+)
+async def test_an_argument_json_does_not_tell_from_others_wants_a_key(
+    chosen: Cache, value: object
+) -> None:
+    """Otherwise who asks with one secret gets what is kept for another."""
+    del chosen
+
+    @cache(ttl=60)
+    async def who(given: object) -> str:
+        return repr(given)
+
+    with pytest.raises(TypeError, match="give `key=`"):
+        await who(value)
+    with pytest.raises(TypeError, match="can't be made of a"):
+        cache_key("who", value)
 
 
 async def test_a_wrong_call_is_the_error_python_makes_of_it(

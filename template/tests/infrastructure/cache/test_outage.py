@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from app.infrastructure.cache import Cache
+from app.infrastructure.cache.link import AwayError
 from app.infrastructure.cache.settings import CacheSettings
 from app.infrastructure.cache.statistics import Happened
 from app.infrastructure.cache.upkeep import Upkeep
@@ -200,6 +201,36 @@ async def test_an_invalidation_whose_task_is_cancelled_is_made_up_for(
     with pytest.raises(asyncio.CancelledError):
         await forget
     server.start()
+
+    assert await cache.get_or_set("k:1", Counted(2), 60, model=int) == 2
+
+
+async def test_what_changes_while_an_older_change_is_made_up_for_is_not_forgotten(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, other = make_cache(), make_cache()
+    change, sent, go = cache._store._change, asyncio.Event(), asyncio.Event()
+
+    async def away(stamps: Collection[str]) -> None:
+        del stamps
+        raise AwayError
+
+    async def slow(stamps: Collection[str]) -> None:
+        await change(stamps)
+        sent.set()
+        await go.wait()
+
+    monkeypatch.setattr(cache._store, "_change", away)
+    await cache.delete("k:1")
+    monkeypatch.setattr(cache._store, "_change", slow)
+    pays = asyncio.create_task(cache.get("k:1", int))
+    await sent.wait()
+    assert await other.get_or_set("k:1", Counted(1), 60, model=int) == 1
+    monkeypatch.setattr(cache._store, "_change", away)
+    await cache.delete("k:1")
+    go.set()
+    await pays
+    monkeypatch.setattr(cache._store, "_change", change)
 
     assert await cache.get_or_set("k:1", Counted(2), 60, model=int) == 2
 

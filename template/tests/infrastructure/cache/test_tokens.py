@@ -78,6 +78,16 @@ async def test_one_too_many_ends_the_one_that_ends_first(tokens: TokenStore) -> 
     assert all([await tokens.get(token) for token in others])
 
 
+async def test_a_lower_number_holds_for_tokens_that_are_there(
+    tokens: TokenStore, redis: Redis, keys: KeySpace
+) -> None:
+    before = [await tokens.put("ada", HOUR + timedelta(minutes=number)) for number in range(3)]
+    fewer = TokenStore(redis, keys, CacheSettings(tokens_per_user=2))
+    last = await fewer.put("ada", HOUR)
+
+    assert [bool(await fewer.get(token)) for token in [*before, last]] == [False, False, True, True]
+
+
 async def test_redis_knows_neither_tokens_nor_keeps_them_for_ever(
     tokens: TokenStore, redis: Redis, keys: KeySpace
 ) -> None:

@@ -208,6 +208,29 @@ async def test_a_failing_step_does_not_stop_the_others(database: Database) -> No
     assert done == ["other"]
 
 
+async def test_who_is_cancelled_in_a_step_still_runs_the_others(database: Database) -> None:
+    """A job whose time is over has committed all the same: a cache must hear of it."""
+    done: list[str] = []
+    begun = asyncio.Event()
+
+    async def slow() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    async def work() -> None:
+        async with database.unit_of_work() as session:
+            after_commit(session, slow)
+            after_commit(session, lambda: done.append("other"))
+
+    working = asyncio.create_task(work())
+    await begun.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+    assert done == ["other"]
+
+
 async def test_the_second_of_two_changes_to_one_version_is_refused(database: Database) -> None:
     async with database.unit_of_work() as session:
         made = await Probes(session).add(Probe(name="one"))

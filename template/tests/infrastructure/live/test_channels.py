@@ -23,17 +23,20 @@ from app.infrastructure.live import (
     Channel,
     ChannelCatalog,
     ChannelForbiddenError,
+    Clients,
     Credentials,
     CredentialsExpiredError,
     Identity,
     LiveClient,
     Selection,
     TooManyChannelsError,
+    TooManyClientsError,
     UnknownChannelError,
     Viewer,
 )
 from app.infrastructure.live.messages import Messages
 from app.infrastructure.live.settings import LiveSettings
+from app.infrastructure.logger import bind_context
 from tests.infrastructure.live.program import CHANNELS, authenticate
 
 ADA = Viewer("ada")
@@ -224,3 +227,17 @@ async def test_who_is_not_known_may_follow_in_production_only_where_that_is_said
 def test_credentials_are_not_shown() -> None:
     shown = repr(Credentials("secret-token", {"session": "secret-cookie"}))
     assert "secret" not in shown
+
+
+async def test_a_network_of_ipv6_is_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has one machine has 2^64 addresses, and would take the streams of all others."""
+    monkeypatch.setenv("LIVE_CLIENTS_PER_ADDRESS", "1")
+    clients = await container_of().get(Clients)
+
+    with bind_context(client_address="2001:db8::1"), clients._counted(None):
+        neighbour, refused = bind_context(client_address="2001:db8::2"), TooManyClientsError
+        with neighbour, pytest.raises(refused), clients._counted(None):
+            pass
+        for other in ("2001:db8:0:1::1", "192.0.2.1", "192.0.2.2", "/run/app.sock"):
+            with bind_context(client_address=other), clients._counted(None):
+                pass

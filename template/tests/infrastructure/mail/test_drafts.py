@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from email import message_from_bytes
+from email.policy import SMTP
 
 import pytest
 
@@ -118,6 +120,8 @@ async def test_a_mail_has_the_same_message_id_at_each_attempt_of_a_job(
         assert await tea.send_message("one") != first
 
 
+WORD = "=?utf-8?q?a=0D=0ABcc:_eve=40example.com?="
+"""What `email` decodes before it writes a header (RFC 2047): two lines."""
 NO_ADDRESSES = [
     "",
     "ada",
@@ -135,6 +139,8 @@ NO_ADDRESSES = [
     "ada@ex..ample.com",
     "ada@\x00example.com",
     "Ada <>",
+    f"{WORD} <ada@example.com>",
+    f"{WORD}@example.com",
     "zoë@example.com",  # needs SMTPUTF8 (RFC 6531) all the way, which few servers have
 ]
 
@@ -179,8 +185,24 @@ async def test_a_domain_in_other_letters_is_sent_as_idna(
     assert mailbox.last["Subject"] == "Grüße"
 
 
+async def test_addresses_stay_apart_wherever_a_line_ends(
+    letters: EmailService, mailbox: Mailbox
+) -> None:
+    for length in range(1, 60):
+        many = [f"Jörg Müller <{'j' * length}@example.com>", '"Ö, Zoë" <zoe@example.com>', BOB]
+        await letters.to(*many).cc(*many).subject("Tea").send_message("At five.")
+        sent = message_from_bytes(bytes(mailbox.last), policy=SMTP)
+        for name in ("To", "Cc"):
+            found = [(item.display_name, item.addr_spec) for item in sent[name].addresses]
+            assert found[:2] == [
+                ("Jörg Müller", f"{'j' * length}@example.com"),
+                ("Ö, Zoë", "zoe@example.com"),
+            ]
+            assert len(found) == 3
+
+
 @pytest.mark.parametrize(
-    "text", ["", "Tea\r\nBcc: eve@example.com", "Tea\nX: y", "x" * 999, "\x00"]
+    "text", ["", "Tea\r\nBcc: eve@example.com", "Tea\nX: y", "x" * 999, "\x00", WORD, f"Tea {WORD}"]
 )
 async def test_a_subject_is_one_line(letters: EmailService, mailbox: Mailbox, text: str) -> None:
     """Also one that a template makes of a value: no header comes in that way."""
@@ -197,6 +219,7 @@ async def test_a_subject_is_one_line(letters: EmailService, mailbox: Mailbox, te
     [
         ("", "text/plain"),
         ("a\r\nX: y", "text/plain"),
+        (WORD, "text/plain"),
         ("../a", "text/plain"),
         ("a", "text"),
         ("a", "message/rfc822"),
@@ -208,6 +231,13 @@ async def test_an_attachment_needs_a_name_and_a_type(
 ) -> None:
     with pytest.raises(InvalidMailError, match="an attachment has"):
         letters.to(ADA).attach(name, b"", media_type)
+
+
+async def test_a_language_is_one_word(letters: EmailService, mailbox: Mailbox) -> None:
+    for tag in (WORD, "de\r\nX: y"):
+        with pytest.raises(InvalidMailError, match="a language is a tag"):
+            await letters.to(ADA).subject("Tea").locale(tag).send_message("At five.")
+    assert len(mailbox) == 0
 
 
 async def test_what_can_not_be_sent_says_why(letters: EmailService, mailbox: Mailbox) -> None:

@@ -124,6 +124,11 @@ async def everybody() -> str:
     return "everybody"
 
 
+@router.get("/several/{number}", dependencies=[Depends(limit("2/minute", by=By.ROUTE))])
+async def several(number: int) -> int:
+    return number
+
+
 @router.get("/mine", dependencies=[Depends(require_user), Depends(limit("2/minute", by=By.USER))])
 async def mine() -> str:
     return "mine"

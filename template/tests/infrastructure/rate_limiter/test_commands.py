@@ -75,6 +75,28 @@ async def test_counters_can_be_seen_and_forgotten(
         assert answer.headers["ratelimit"].startswith('"default";r=99')
 
 
+@pytest.mark.parametrize(
+    ("path", "user", "shown"),
+    [
+        ("mine", "auth0|ada", "user=auth0|ada"),
+        ("mine", "a*,b", "user=a*,b"),
+        ("everybody", "", "route=GET /probe/everybody"),
+        ("several/7", "", "route=GET /probe/several/{number}"),
+    ],
+)
+async def test_a_caller_is_forgotten_by_the_name_the_list_shows(
+    serve: Serve, environment: pytest.MonkeyPatch, path: str, user: str, shown: str
+) -> None:
+    del environment
+    async with serve() as client:
+        await client.get(f"/probe/{path}", headers={"authorization": user})
+        await client.get("/probe/mine", headers={"authorization": "a*,,b"})
+        assert shown in await in_thread("list")
+
+        assert await in_thread("reset", shown) == "1 forgotten\n"
+        assert shown not in await in_thread("list")
+
+
 @pytest.mark.parametrize("words", [[], ["user=ada", "--all"]])
 def test_reset_wants_a_caller_or_all(words: list[str]) -> None:
     done = CliRunner().invoke(commands.app, ["reset", *words])

@@ -77,12 +77,13 @@ async def test_a_client_that_changes_the_process_misses_nothing(
     assert numbers == list(range(1, 202))
 
 
-def connected(api: Api) -> socket.socket:
+def connected(api: Api, header: str = "") -> socket.socket:
     """Return a connection that has asked for events and will not read them."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", api.port))
-    client.sendall(b"GET /events?channels=ticks HTTP/1.1\r\nHost: test\r\n\r\n")
+    asked = f"GET /events?channels=ticks HTTP/1.1\r\nHost: test\r\n{header}\r\n"
+    client.sendall(asked.encode())
     return client
 
 
@@ -131,13 +132,14 @@ def was_cut(client: socket.socket) -> bool:
     return last != LAST_CHUNK
 
 
-async def test_the_process_ends_while_streams_are_open(tmp_path: Path) -> None:
-    """One of them by a client that does not read."""
+@pytest.mark.parametrize("header", ["", "Content-Length: 0\r\n"])
+async def test_the_process_ends_while_streams_are_open(tmp_path: Path, header: str) -> None:
+    """One of them by a client that does not read, whatever it says of a body."""
     env = {"EVENT_BUS_TRANSPORT": "local", "SHUTDOWN_GRACE": "90"}
     env |= {"LIVE_BUFFER": "100000", "REDIS_EMBEDDED_DIR": str(tmp_path)}
     async with serving(tmp_path, env) as api, AsyncExitStack() as stack:
         streams = await follow(api, stack, 20, "ticks:small")
-        stuck = connected(api)
+        stuck = connected(api, header)
         await api.until(clients=21)
         await api.publish(count=60, padding=LARGE)
         await api.publish(topic="small")

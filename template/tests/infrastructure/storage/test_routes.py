@@ -154,6 +154,27 @@ async def test_if_range_gives_the_part_of_the_same_version_only(
         assert answer.status_code == status, condition
 
 
+async def test_if_match_gives_that_version_or_nothing(
+    client: AsyncClient, url: str, storage: FileStorage
+) -> None:
+    """RFC 9110 §13.1.1: who goes on with a download must not get the rest of another file."""
+    info = await storage.head("a/b.png")
+    modified = format_datetime(info.modified_at, usegmt=True)
+    for name, condition, status in (
+        ("If-Match", info.etag, 206),
+        ("If-Match", f'"x", {info.etag}', 206),
+        ("If-Match", "*", 206),
+        ("If-Match", f"W/{info.etag}", 412),
+        ("If-Match", '"x"', 412),
+        ("If-Match", "nonsense", 412),
+        ("If-Unmodified-Since", modified, 206),
+        ("If-Unmodified-Since", "nonsense", 206),
+        ("If-Unmodified-Since", "Wed, 21 Oct 2015 07:28:00 GMT", 412),
+    ):
+        answer = await client.get(url, headers={"Range": "bytes=0-9", name: condition})
+        assert answer.status_code == status, condition
+
+
 async def test_if_none_match_saves_the_transfer(
     client: AsyncClient, url: str, storage: FileStorage
 ) -> None:

@@ -25,6 +25,7 @@ SHOP = "https://shop.example.com"
         ("null", "api.example.com", False),
         ("file://", "", False),
         ("", "", False),
+        ("http://[", "api.example.com", False),
         (SHOP, "api.example.com", True),
         ("http://shop.example.com", "api.example.com", False),
     ],

@@ -60,6 +60,7 @@ class Codec(Generic[ValueT]):
                 "or what JSON knows"
             )
             raise UncacheableError(message) from error
+        self._leaves_out = _leaves_out(self._adapter.core_schema)
         self.fingerprint = self._fingerprint(annotation, title)
 
     def _fingerprint(self, annotation: Any, title: str) -> str:
@@ -82,6 +83,9 @@ class Codec(Generic[ValueT]):
         Raises:
             UncacheableError: it is not what the annotation says, or would not come back.
         """
+        if self._leaves_out:
+            message = "a field with exclude=True would not come back"
+            raise UncacheableError(message)
         try:
             body = self._adapter.dump_json(
                 [value], by_alias=False, round_trip=True, warnings="error"
@@ -99,6 +103,13 @@ class Codec(Generic[ValueT]):
             ValidationError: it is none.
         """
         return self._adapter.validate_json(f"[{text}]", by_alias=False, by_name=True)[0]
+
+
+def _leaves_out(schema: Any) -> bool:
+    """Tell whether JSON lacks a field: what comes back would have its default."""
+    if isinstance(schema, dict):
+        return bool(schema.get("serialization_exclude")) or any(map(_leaves_out, schema.values()))
+    return isinstance(schema, list | tuple) and any(map(_leaves_out, schema))
 
 
 def _reason(error: Exception) -> str:

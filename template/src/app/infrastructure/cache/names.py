@@ -6,13 +6,16 @@ A key is a path: `user:42:posts`. What is invalidated at `user:42` is gone there
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
 from enum import Enum
 from hashlib import sha256
 from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from pydantic_core import to_json
 
 from app.infrastructure.redis import KeySpace
@@ -27,6 +30,7 @@ MOST_TAGS = 16
 READABLE = re.compile(r"[A-Za-z0-9_.:@=+,%~!/-]{1,160}")
 """What is shown in Redis as it is; the rest by its digest. No braces: they decide which node of a
 cluster has a key."""
+HIDDEN = "in JSON its secrets are stars, and fields with exclude=True are not there"
 CONSTANTS: dict[Any, str] = {None: "%none", True: "%true", False: "%false"}
 
 
@@ -36,6 +40,9 @@ def cache_key(*parts: Any) -> str:
     A colon inside a part is written as `%3A`, so that no value of a caller reaches into another
     part. Numbers and text that look alike are alike; other values are written as JSON. A value of
     more than 80 characters is written as a digest: what a caller sends is never too long.
+
+    Raises:
+        TypeError: JSON leaves out what tells a value from others; see `hides`.
     """
     return ":".join(_short(_part(value)) for value in parts)
 
@@ -53,8 +60,30 @@ def _part(value: Any) -> str:
         return CONSTANTS[value]
     if isinstance(value, int | UUID):
         return str(value)
+    if hides(value):
+        message = f"a key of the cache can't be made of a {type(value).__name__}: {HIDDEN}"
+        raise TypeError(message)
     # "%" and a quotation mark, brace or digit: nothing above begins so, nor does a digest.
     return "%" + to_json(value).decode().replace("%", "%25").replace(":", "%3A")
+
+
+def hides(value: Any) -> bool:
+    """Tell whether two such values may be one JSON: it has secrets, or fields that are left out.
+
+    Who asks with one of them would get what is kept for the other.
+    """
+    if isinstance(value, Secret | SecretBytes | SecretStr):
+        return True
+    fields = getattr(type(value), "__pydantic_fields__", {})
+    if any(field.exclude for field in fields.values()):
+        return True
+    if isinstance(value, BaseModel):
+        return any(map(hides, (*vars(value).values(), *(value.model_extra or {}).values())))
+    if is_dataclass(value) and not isinstance(value, type):
+        return any(hides(getattr(value, item.name)) for item in dataclass_fields(value))
+    if isinstance(value, Mapping):
+        return any(map(hides, value.values()))
+    return isinstance(value, list | tuple | set | frozenset) and any(map(hides, value))
 
 
 def checked(text: str, what: str = "key") -> str:

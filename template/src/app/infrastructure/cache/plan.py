@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from app.infrastructure.cache.codec import Codec, UncacheableError, codec_of
-from app.infrastructure.cache.names import cache_key, checked
+from app.infrastructure.cache.names import HIDDEN, cache_key, checked, hides
 
 ValueT = TypeVar("ValueT")
 Key = str | Callable[..., str]
@@ -131,7 +131,8 @@ class Naming:
         """Return the key and the tags.
 
         Raises:
-            TypeError: the arguments do not fit, or can't be written as JSON for want of a key.
+            TypeError: the arguments do not fit, or JSON can't tell them from others: without a key
+                it would have to.
         """
         bound = self.arguments.bind(args, kwargs)
         key = self._key(args, kwargs, bound) if self._key else self._by_value(bound)
@@ -145,6 +146,9 @@ class Naming:
 
     def _by_value(self, bound: Mapping[str, Any]) -> str:
         """Return a key of the method's own: its name, and a digest of the arguments."""
+        if hidden := [name for name, value in bound.items() if hides(value)]:
+            message = f"{self.title}: of {hidden[0]!r} no key can be made: {HIDDEN}: give `key=`"
+            raise TypeError(message)
         try:
             text = json.dumps(to_jsonable_python(bound, bytes_mode="base64"), sort_keys=True)
         except PydanticSerializationError as error:

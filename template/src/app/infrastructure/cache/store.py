@@ -80,7 +80,8 @@ class Store:
         """Keep them over `link`."""
         self._link = link
         self._names = names
-        self._owed: set[str] = set()
+        self._owed: dict[str, object] = {}
+        """Stamps, each with the invalidation that is owed last."""
 
     async def read(self, place: Place) -> Seen:
         """Look at a place."""
@@ -169,9 +170,9 @@ class Store:
             await self._pay()
             await self._change(stamps)
         except BaseException as error:
-            self._owed.update(stamps)
+            self._owed |= dict.fromkeys(stamps, object())
             if len(self._owed) > MOST_OWED:
-                self._owed = {self._names.everything}
+                self._owed = {self._names.everything: object()}
             if not isinstance(error, AwayError):
                 raise
 
@@ -203,9 +204,12 @@ class Store:
 
     async def _pay(self) -> None:
         if self._owed:
-            paid = frozenset(self._owed)
+            paid = dict(self._owed)
             await self._change(paid)
-            self._owed -= paid
+            # What has been owed again meanwhile is another change, which this was too early for.
+            for stamp, debt in paid.items():
+                if self._owed.get(stamp) is debt:
+                    del self._owed[stamp]
 
     async def _change(self, stamps: Collection[str]) -> None:
         arguments = (_word(), _ms(SETTLE))

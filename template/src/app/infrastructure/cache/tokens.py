@@ -33,19 +33,22 @@ PUT = (
     + """
 -- KEYS: the user's tokens. ARGV: digest, milliseconds, value, how many a user may have
 local ends = now + ARGV[2]
-local last, count, first, first_ends = ends, 0, nil, nil
+local last, alive = ends, {}
 local all = redis.call('HGETALL', KEYS[1])
 for place = 1, #all, 2 do
   local other = tonumber(string.sub(all[place + 1], 1, 13))
   if other <= now then
     redis.call('HDEL', KEYS[1], all[place])
   else
-    count = count + 1
     if other > last then last = other end
-    if not first or other < first_ends then first, first_ends = all[place], other end
+    alive[#alive + 1] = {ends = other, digest = all[place]}
   end
 end
-if count >= tonumber(ARGV[4]) then redis.call('HDEL', KEYS[1], first) end
+-- More than one where fewer are allowed than before.
+table.sort(alive, function(one, two) return one.ends < two.ends end)
+for place = 1, #alive + 1 - ARGV[4] do
+  redis.call('HDEL', KEYS[1], alive[place].digest)
+end
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%013d', ends) .. ARGV[3])
 redis.call('PEXPIREAT', KEYS[1], last)
 return 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _AFTER_COMMIT = "after_commit"
 _AFTER_ROLLBACK = "after_rollback"
 _REPLICAS = "replicas"
 _WRITTEN = "written"
-IN_DOUBT = (DatabaseUnavailableError, TimeoutError, CancelledError)
+IN_DOUBT = (DatabaseUnavailableError, TimeoutError, asyncio.CancelledError)
 """Raised by a commit of which nobody knows whether the database has it."""
 
 
@@ -115,6 +115,7 @@ async def unit_of_work(session: AsyncSession) -> AsyncIterator[AsyncSession]:
     Raises:
         AppError: what the commit failed with, as the service's error where there is one.
     """
+    callbacks: list[AfterCommit] = []
     running = _Running(session, monotonic())
     token = _running.set(running)
     try:
@@ -131,16 +132,24 @@ async def unit_of_work(session: AsyncSession) -> AsyncIterator[AsyncSession]:
                 await _commit(session)
             except Exception as error:  # noqa: BLE001 - translated or raised as it is
                 raise_translated(error)
-            callbacks: list[AfterCommit] = session.info.pop(_AFTER_COMMIT, [])
+            callbacks = session.info.pop(_AFTER_COMMIT, [])
             session.info.pop(_AFTER_ROLLBACK, None)
     finally:
         running.session = None
         with suppress(ValueError):  # another task ends it than began it
             _running.reset(token)
-        for callback in session.info.pop(_AFTER_ROLLBACK, ()):
-            await _run(callback)
+        await _run_all([*session.info.pop(_AFTER_ROLLBACK, ()), *callbacks])
+
+
+async def _run_all(callbacks: Iterable[AfterCommit]) -> None:
+    cancelled: asyncio.CancelledError | None = None
     for callback in callbacks:
-        await _run(callback)
+        try:
+            await _run(callback)
+        except asyncio.CancelledError as error:  # the others are owed all the same
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _commit(session: AsyncSession) -> None:
@@ -180,7 +189,7 @@ def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
     """Run `callback` once the unit of work is committed; never when it is rolled back.
 
     For what can't be undone: an event, a message, a file. Callbacks run in order after the session
-    is closed; one that raises is logged and does not stop the others.
+    is closed; one that raises is logged. None stops the others, nor does a cancellation.
     """
     session.info.setdefault(_AFTER_COMMIT, []).append(callback)
 

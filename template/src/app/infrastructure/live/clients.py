@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from loguru import logger
 
@@ -126,7 +127,7 @@ class Clients:
         if viewer:
             owner, most = f"user {viewer.user_id}", settings.live_clients_per_user
         else:
-            address = current_context().client_address or "unknown"
+            address = _site(current_context().client_address)
             owner, most = f"address {address}", settings.live_clients_per_address
         if self._by_owner[owner] >= most or self._by_owner.total() >= settings.live_max_clients:
             self.counts["refused"] += 1
@@ -165,3 +166,14 @@ class Clients:
             elif since is not None and now - since > self._settings.live_send_timeout:
                 self.cut(client, STUCK)
                 client.cut()
+
+
+def _site(address: str | None) -> str:
+    """Return whose address it is: a site gets at least a /64 of IPv6 (RFC 6177)."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return address or "unknown"
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return str(IPv6Network((int(parsed), 64), strict=False))
+    return str(parsed)

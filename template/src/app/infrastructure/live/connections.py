@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from starlette.types import Receive
+
+WRAPPED = 4
+"""Of those that may stand between the server's `receive` and ours."""
 
 
 def cutter(receive: Receive) -> Callable[[], None]:
@@ -17,12 +21,25 @@ def cutter(receive: Receive) -> Callable[[], None]:
     not, the task is cancelled: the process is rid of it, the socket stays until TCP gives up.
     """
     task = asyncio.current_task()
+    transport = _transport(receive)
 
     def cut() -> None:
-        transport = getattr(getattr(receive, "__self__", None), "transport", None)
         if transport is not None:
             transport.abort()
         elif task is not None:
             task.cancel()
 
     return cut
+
+
+def _transport(receive: Receive) -> Any:
+    """Return the transport of the server's own `receive`; None: it is not to be found.
+
+    A request that says it has a body, though it were of no bytes, has one between that counts it.
+    """
+    for _ in range(WRAPPED):
+        owner = getattr(receive, "__self__", None)
+        if (transport := getattr(owner, "transport", None)) is not None:
+            return transport
+        receive = getattr(owner, "receive", receive)
+    return None

@@ -6,15 +6,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
 from app.infrastructure.mail.errors import InvalidMailError
+from app.infrastructure.mail.mailbox import is_plain
 
 MEDIA_TYPE = re.compile(r"(?!message/|multipart/)[a-z]+/[a-z0-9][a-z0-9.+-]*")
 """RFC 6838 §4.2. The others hold messages of their own, which need another way of writing."""
+NAME_LINE = 72
+"""Characters of an encoded name: with `Cc: ` before it, no more than `email` has in a line."""
 LONGEST_LINE = 998
 """Characters of a subject; a line of a message has no more (RFC 5322 §2.1.1)."""
 
@@ -31,9 +35,10 @@ class Attachment:
         """Refuse what can't stand in a header.
 
         Raises:
-            InvalidMailError: the name is empty or has line breaks, or the type is none.
+            InvalidMailError: the name is empty, or has line breaks or encoded words; or the type
+                is none.
         """
-        if not self.name.strip() or not self.name.isprintable() or {"/", "\\"} & set(self.name):
+        if not self.name.strip() or not is_plain(self.name) or {"/", "\\"} & set(self.name):
             message = "an attachment has the name of a file, without folders or line breaks"
             raise InvalidMailError(message)
         if not MEDIA_TYPE.fullmatch(self.media_type):
@@ -74,13 +79,17 @@ class Content:
     """Of the template it was made from."""
 
     def __post_init__(self) -> None:
-        """Refuse a subject that would be more than one header.
+        """Refuse what would be more than one header.
 
         Raises:
-            InvalidMailError: it is empty, too long, or has line breaks.
+            InvalidMailError: the subject is empty or too long, or it or the language has line
+                breaks or encoded words.
         """
-        if not self.subject or len(self.subject) > LONGEST_LINE or not self.subject.isprintable():
-            message = f"a subject is one line of 1 to {LONGEST_LINE} characters"
+        if not self.subject or len(self.subject) > LONGEST_LINE or not is_plain(self.subject):
+            message = f"a subject is one line of 1 to {LONGEST_LINE} characters, none of it encoded"
+            raise InvalidMailError(message)
+        if self.locale and not is_plain(self.locale):
+            message = "a language is a tag such as de-AT"
             raise InvalidMailError(message)
 
 
@@ -101,6 +110,9 @@ def to_message(letter: Letter, content: Content, stamp: Stamp) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     for name, value in _headers(letter, content, stamp):
         message[name] = value
+    for name, addresses in (("To", letter.to), ("Cc", letter.cc)):
+        if addresses:
+            message.set_raw(name, ",\r\n ".join(map(_written, addresses)))
     message.set_content(content.text)
     if content.html is not None:
         message.add_alternative(content.html, subtype="html")
@@ -112,12 +124,20 @@ def to_message(letter: Letter, content: Content, stamp: Stamp) -> EmailMessage:
     return message
 
 
+def _written(address: Address) -> str:
+    """Return an address of a list, in lines that are short enough for `email` to leave as they are.
+
+    Where it breaks one, it may encode the comma after a name, and two addresses are none
+    (CVE-2025-1795; Python 3.11.7 has it).
+    """
+    name, at, place = str(address).rpartition("<")
+    if not address.display_name.isascii():
+        name = Header(address.display_name, "utf-8", NAME_LINE).encode(linesep="\r\n")
+    return f"{name.rstrip()}\r\n {at}{place}" if at else place
+
+
 def _headers(letter: Letter, content: Content, stamp: Stamp) -> Iterator[tuple[str, object]]:
     yield "From", stamp.sender
-    if letter.to:
-        yield "To", letter.to
-    if letter.cc:
-        yield "Cc", letter.cc
     if letter.reply_to:
         yield "Reply-To", letter.reply_to
     yield "Subject", content.subject

@@ -12,7 +12,18 @@ LONGEST = 254
 """Characters; the longest address SMTP can carry (RFC 5321 §4.5.3.1.3)."""
 LONGEST_NAME = 200
 """Characters of the name beside it."""
+ENCODED = re.compile(r"=\?.*\?=")
+"""What `email` takes for an encoded word (RFC 2047)."""
 MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<inside>[^<>\s]+)>|(?P<bare>[^<>\s]+)")
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a text can stand in a header: one line, that says what it shows.
+
+    `email` decodes encoded words before it writes a header, and what was in them stands there then:
+    line breaks (CVE-2024-6923; Python 3.11.7 has it), quotation marks, commas.
+    """
+    return text.isprintable() and not ENCODED.search(text)
 
 
 def parse_mailbox(text: str) -> Address:
@@ -25,7 +36,7 @@ def parse_mailbox(text: str) -> Address:
     Raises:
         InvalidMailError: it is none. The address is not repeated: errors are logged.
     """
-    found = MAILBOX.fullmatch(text.strip()) if text.isprintable() else None
+    found = MAILBOX.fullmatch(text.strip()) if is_plain(text) else None
     if found is None:
         raise _invalid()
     name = (found["name"] or "").strip().removeprefix('"').removesuffix('"')

@@ -85,9 +85,13 @@ class LimitKeys:
         )
 
     def caller_pattern(self, caller: str) -> str:
-        """Return what finds all counters of one caller (SCAN), such as `address=192.0.2.1`."""
-        escaped = re.sub(r"([*?\[\]\\^])", r"\\\1", caller)
-        return self._keys(f"{{{escaped}}}", "limit", "*")
+        """Return what finds all counters of one caller (SCAN), such as `address=192.0.2.1`.
+
+        It may find others too, which `read` tells apart: a comma is one of a user's id, or stands
+        between two parts, and the key has another word for each.
+        """
+        parts = "*".join(map(_in_tag, caller.split(",")))
+        return self._keys(f"{{{parts}}}", "limit", "*")
 
     def _caller(self, part: By, request: Request) -> str:
         if part is By.USER and (user := current_context().user_id):

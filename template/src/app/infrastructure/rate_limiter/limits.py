@@ -117,7 +117,8 @@ def limit(  # noqa: PLR0913 - what a limit can say
     """Return a limit: `dependencies=[Depends(limit("5/minute", by=By.ADDRESS))]`.
 
     It replaces the default limit of `RATE_LIMIT_DEFAULT`. Of several on a route all must agree, and
-    a refused request is counted by none.
+    a refused request is counted by none; but a limit whose key a dependency makes, or a user it
+    finds, is asked after those that need none, and they have counted by then.
 
     Args:
         rate: `5/minute`; several, as `5/minute;100/day`, hold together.

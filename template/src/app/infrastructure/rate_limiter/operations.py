@@ -97,7 +97,8 @@ def reset(caller: str | None) -> int:
         pattern = keys.caller_pattern(caller) if caller else keys.pattern
         found = 0
         async for key in redis.scan_iter(match=pattern, count=1000):
-            if keys.read(key):
+            about = keys.read(key)
+            if about and caller in {None, about["caller"]}:
                 found += await redis.unlink(key)
         return found
 

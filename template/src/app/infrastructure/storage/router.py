@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
+from app.core.errors import PreconditionFailedError
 from app.core.problems import problem_responses
 from app.core.routing import ScopedRoute
 from app.infrastructure.storage.errors import (
@@ -53,6 +54,7 @@ class SignedForUpload(Signed):
     responses=problem_responses(
         InvalidSignatureError,
         StoredFileNotFoundError,
+        PreconditionFailedError,
         RangeNotSatisfiableError,
         StorageUnavailableError,
     ),

@@ -10,6 +10,8 @@ from http import HTTPStatus
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
+from app.core.conditional import is_expected
+from app.core.errors import PreconditionFailedError
 from app.infrastructure.storage.files import Download, FileInfo
 from app.infrastructure.storage.ranges import matches, parse_range, still_valid
 from app.infrastructure.storage.storage import FileStorage
@@ -27,10 +29,13 @@ async def file_response(
 
     Raises:
         StoredFileNotFoundError: there is none.
+        PreconditionFailedError: it is not the version the request names.
         RangeNotSatisfiableError: it has no such part.
     """
     info = await storage.head(key)
     modified = format_datetime(info.modified_at, usegmt=True)
+    if not is_expected(request, info.etag, modified):
+        raise PreconditionFailedError
     headers = _headers(info, modified) | {"Cache-Control": cache_control}
     if matches(request.headers.get("if-none-match"), info.etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)

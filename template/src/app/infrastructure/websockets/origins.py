@@ -20,7 +20,10 @@ def is_allowed(origin: str | None, host: str, origins: Collection[str]) -> bool:
     """
     if origin is None or ANY_ORIGIN in origins or origin in origins:
         return True
-    page = urlsplit(origin)
+    try:
+        page = urlsplit(origin)
+    except ValueError:  # such as http://[
+        return False
     if page.scheme not in PORTS or not page.netloc:
         return False  # "null": a sandbox, a file
     # The scheme may have been changed by a proxy that ends TLS; the name and port may not.
