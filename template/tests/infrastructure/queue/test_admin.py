@@ -22,7 +22,8 @@ from app.core.folders import APP_ROOT
 from app.core.module import Module
 from app.core.routing import ScopedRoute
 from app.core.settings import load_settings
-from app.infrastructure.queue import JobFailedError, JobQueue, job
+from app.infrastructure.queue import JobFailedError, JobQueue, JobRecord, JobState, job
+from app.infrastructure.queue.schemas import JobRead
 from app.infrastructure.queue.testing import StartJobs
 from app.infrastructure.redis.keys import KeySpace
 
@@ -210,6 +211,15 @@ async def test_dead_jobs_are_found_and_replayed_from_the_command_line(
         jobs_command("unschedule", "default", "nothing", code=1)
 
     await asyncio.to_thread(run)
+
+
+def test_bytes_that_are_no_text_can_be_shown() -> None:
+    """What could not be decoded is dead, and lies there as halves of surrogates."""
+    record = JobRecord(id="a", queue="default", state=JobState.DEAD, name="\udcff", body="\udcfe")
+
+    shown = json.loads(JobRead.model_validate(record).model_dump_json())
+
+    assert (shown["name"], shown["body"]) == ("\\udcff", "\\udcfe")
 
 
 async def test_lines_of_a_request_and_of_its_job_share_the_trace(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -127,6 +129,21 @@ async def test_a_handler_that_is_not_async_runs_in_a_thread(job_service: StartJo
     async with job_service([sync]) as running:
         handle = await running.jobs.publish(sync, "text")
         assert await handle.result(timeout=PATIENCE) == "TEXT"
+
+
+async def test_handlers_that_are_not_async_run_side_by_side(job_service: StartJobs) -> None:
+    """As many as `WORKER_CONCURRENCY` says, however few processors there are."""
+    together = threading.Barrier(40, timeout=PATIENCE)
+
+    @job("meet", attempts=1)
+    def meet(_value: int) -> None:
+        together.wait()
+
+    async with job_service([meet], worker_concurrency=40) as running:
+        jobs = running.jobs
+        handles = await jobs.publish_many([jobs.prepare(meet, number) for number in range(40)])
+        for handle in handles:
+            await handle.result(timeout=2 * PATIENCE)
 
 
 async def test_a_look_without_waiting_finds_what_is_there(job_service: StartJobs) -> None:
@@ -519,6 +536,29 @@ async def test_an_error_may_say_anything(job_service: StartJobs) -> None:
         assert len(raised.value.failure.traceback) < 25_000
 
 
+@pytest.mark.parametrize("kind", ["async", "thread"])
+async def test_a_handler_that_wants_to_end_the_process_has_failed(
+    job_service: StartJobs, kind: str
+) -> None:
+    """As a command does that is called as a function. The worker goes on."""
+
+    @job("exit.async", attempts=1)
+    async def exit_async(_value: int) -> None:
+        sys.exit(2)
+
+    @job("exit.thread", attempts=1)
+    def exit_thread(_value: int) -> None:
+        sys.exit(2)
+
+    async with job_service([exit_async, exit_thread, echo]) as running:
+        handle = await running.jobs.publish(f"exit.{kind}", 1)
+        with pytest.raises(JobFailedError, match="wanted to end the process") as raised:
+            await handle.result(timeout=PATIENCE)
+        assert raised.value.reason is DeadReason.ATTEMPTS
+        after = await running.jobs.publish(echo, 5)
+        assert await after.result(timeout=PATIENCE) == 5
+
+
 async def test_a_handler_that_meets_a_cancelled_task_has_failed(job_service: StartJobs) -> None:
     """And its place does the next job."""
 
@@ -594,6 +634,19 @@ async def test_a_job_that_waited_too_long_is_not_started(job_service: StartJobs)
             assert running.told(JobStarted) == []
 
 
+async def test_a_job_that_has_expired_can_be_replayed(job_service: StartJobs) -> None:
+    """Its age counts from then."""
+    expires = timedelta(seconds=1)
+    async with job_service([echo], work=False) as publisher:
+        handle = await publisher.jobs.publish(echo, 1, expires_in=expires)
+        await asyncio.sleep(1.1)
+        async with job_service([echo]) as running:
+            with pytest.raises(JobFailedError):
+                await handle.result(timeout=PATIENCE)
+            assert await running.engine.replay("default", handle.id)
+            assert await handle.result(timeout=PATIENCE) == 1
+
+
 async def test_a_key_keeps_equal_jobs_out(job_service: StartJobs) -> None:
     """Until the job has ended, or for a window."""
     runs: list[str] = []
@@ -620,6 +673,18 @@ async def test_a_key_keeps_equal_jobs_out(job_service: StartJobs) -> None:
             later = await publisher.jobs.publish(once, "sixth", deduplication=window)
             await later.result(timeout=PATIENCE)
     assert runs == ["first", "third", "fourth", "sixth"]
+
+
+async def test_a_key_holds_for_its_window_whatever_becomes_of_the_job(
+    job_service: StartJobs,
+) -> None:
+    """Here it is cancelled."""
+    window = Deduplication(key="b", window=timedelta(minutes=1))
+    async with job_service([echo], work=False) as publisher:
+        first = await publisher.jobs.publish(echo, 1, deduplication=window)
+        assert await first.cancel()
+        again = await publisher.jobs.publish(echo, 2, deduplication=window)
+        assert again.id == first.id
 
 
 async def test_a_waiting_job_is_cancelled_at_once(job_service: StartJobs) -> None:
@@ -657,6 +722,29 @@ async def test_a_running_job_is_interrupted(job_service: StartJobs) -> None:
             await handle.result(timeout=PATIENCE)
         after = await running.jobs.publish(echo, 5)
         assert await after.result(timeout=PATIENCE) == 5
+
+
+async def test_a_job_is_interrupted_once(job_service: StartJobs) -> None:
+    """Its handler can clean up, for longer than it takes to look which jobs were cancelled."""
+    begun = asyncio.Event()
+    cleaned: list[int] = []
+
+    @job("long")
+    async def long(value: int) -> None:
+        try:
+            begun.set()
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(1.2)
+            cleaned.append(value)
+
+    async with job_service([long]) as running:
+        handle = await running.jobs.publish(long, 1)
+        await begun.wait()
+        assert await handle.cancel()
+        with pytest.raises(JobCancelledError):
+            await handle.result(timeout=PATIENCE)
+    assert cleaned == [1]
 
 
 async def test_an_id_may_be_used_in_two_queues(job_service: StartJobs) -> None:
@@ -778,6 +866,25 @@ async def test_what_a_job_depends_on_is_new(job_service: StartJobs) -> None:
         assert overview.counts[JobState.BLOCKED] == 1
 
 
+async def test_a_job_waits_for_all_it_was_published_with(job_service: StartJobs) -> None:
+    """Published again after an error, with children whose ids are made up, there are more."""
+
+    @job("sum")
+    async def total(_label: str, context: JobContext) -> int:
+        return sum((await context.children_results()).values())
+
+    async with job_service([echo, total], work=False) as publisher:
+        jobs = publisher.jobs
+        parent = jobs.prepare(total, "all", id="family")
+        await jobs.publish_after(parent, [jobs.prepare(echo, 1, queue="first")])
+        handle = await jobs.publish_after(parent, [jobs.prepare(echo, 1, queue="second")])
+        async with job_service([echo, total], worker_queues="default,first"):
+            with pytest.raises(JobTimeoutError):
+                await handle.result(timeout=0.5)
+            async with job_service([echo], worker_queues="second"):
+                assert await handle.result(timeout=PATIENCE) == 2
+
+
 async def test_a_paused_queue_starts_nothing_until_it_is_resumed(job_service: StartJobs) -> None:
     """Jobs can be published meanwhile."""
     async with job_service([echo]) as running:
@@ -800,8 +907,11 @@ async def test_bad_jobs_are_refused_where_they_are_published(job_service: StartJ
             {"attempts": 0},
             {"queue": "a:b"},
             {"delay": timedelta(seconds=-1)},
+            {"timeout": timedelta()},
+            {"expires_in": timedelta()},
             {"id": "1"},
             {"id": "a:b"},
+            {"id": "wait"},
             {"nonsense": 1},
         ]
         for name in ("", "x" * 256, "a\nb", "\ud800"):

@@ -24,6 +24,7 @@ from app.infrastructure.queue import (
     job,
     patience,
 )
+from app.infrastructure.queue.events import JobDied, JobStarted
 from app.infrastructure.queue.testing import JobService, StartJobs
 from tests.infrastructure.queue.conftest import Ledger, Processes
 from tests.infrastructure.redis.server import Broker
@@ -340,3 +341,64 @@ async def test_a_schedule_fires_once_however_many_workers_run(job_service: Start
     assert all(later - earlier >= 250 for earlier, later in pairwise(moments))
     assert len(ticks["interval"]) <= seconds / 0.25 + 1
     assert len(ticks["cron"]) <= seconds + 1
+
+
+async def test_a_schedule_makes_up_for_what_was_missed(job_service: StartJobs) -> None:
+    """Put again by a worker that starts, it goes on with the moment nobody was there for."""
+    ticks: list[str] = []
+
+    @job("tick")
+    async def tick(_value: int, context: JobContext) -> None:
+        ticks.append(context.job.id)
+
+    schedule = Schedule(key="missed", job="tick", payload=1, cron="*/3 * * * * *")
+    async with job_service([tick], work=False) as publisher:
+        await publisher.jobs.schedule(schedule)
+        (record,) = await publisher.engine.schedules("default")
+        assert record.next_at
+        due = round(record.next_at.timestamp() * 1000)
+        await asyncio.sleep(3.2)
+        async with job_service([tick, schedule]), asyncio.timeout(PATIENCE):
+            while not ticks:  # noqa: ASYNC110 - of jobs
+                await asyncio.sleep(0.02)
+    assert ticks[0] == f"repeat:missed:{due}"
+
+
+async def test_a_schedule_s_job_is_as_old_as_it_is_late(job_service: StartJobs) -> None:
+    """`expires_in` counts from the moment it is for, whenever its engine has put it there."""
+
+    @job("tick")
+    async def tick(_value: int) -> None:
+        pass
+
+    schedule = Schedule(
+        key="soon",
+        job="tick",
+        payload=1,
+        every=timedelta(seconds=2),
+        options={"expires_in": timedelta(seconds=1.5)},
+    )
+    async with job_service([tick, schedule]) as running, asyncio.timeout(PATIENCE):
+        while len(running.told(JobStarted)) < 3:  # noqa: ASYNC110 - of jobs
+            await asyncio.sleep(0.02)
+        assert running.told(JobDied) == []
+
+
+async def test_schedules_of_a_paused_queue_do_not_pile_up(job_service: StartJobs) -> None:
+    """One job is made up for afterwards."""
+
+    @job("tick")
+    async def tick(_value: int) -> None:
+        pass
+
+    often = Schedule(key="often", job="tick", payload=1, every=timedelta(milliseconds=100))
+    async with job_service([tick]) as running:
+        await running.admin.pause("default")
+        await running.jobs.schedule(often)
+        await asyncio.sleep(2.5)
+        counts = await running.engine.counts("default")
+        assert counts[JobState.WAITING] <= 1
+        await running.admin.resume("default")
+        async with asyncio.timeout(PATIENCE):
+            while len(running.told(JobStarted)) < 2:  # noqa: ASYNC110 - of jobs
+                await asyncio.sleep(0.02)

@@ -91,6 +91,21 @@ async def test_a_job_longer_than_the_grace_is_given_back(
         assert (record.state, record.starts) == (JobState.WAITING, 0)
 
 
+async def test_a_job_given_back_when_it_ran_alone_is_not_the_culprit(
+    job_service: StartJobs, processes: Processes, ledger: Ledger
+) -> None:
+    """Its first worker was killed, its second one was stopped; a third one does it."""
+    async with job_service(work=False) as publisher:
+        handle = await publisher.jobs.publish("work", 4.0, attempts=1)
+        for starts, number in ((1, signal.SIGKILL), (2, signal.SIGTERM)):
+            async with processes(worker_grace=1) as process:
+                await ledger.until(partial(ledger.has_started, starts))
+                process.send_signal(number)
+                await asyncio.to_thread(process.wait, PATIENCE)
+        async with processes():
+            assert await handle.result(timeout=PATIENCE) == handle.id
+
+
 async def test_a_handler_that_blocks_the_loop_runs_once(
     job_service: StartJobs, processes: Processes, ledger: Ledger
 ) -> None:
@@ -123,6 +138,21 @@ async def test_a_supervisor_replaces_and_stops_its_processes(
             assert int(ledger.lines()[-1][2]) not in first
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+
+
+async def test_a_worker_ends_whose_parent_was_gone_before_it_had_started(
+    processes: Processes,
+) -> None:
+    """Nobody else would end it."""
+    async with processes("supervisor", worker_processes=1, worker_grace=5) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        async with asyncio.timeout(PATIENCE):
+            while not (found := children.read_text().split()):  # noqa: ASYNC110, ASYNC240 - of another process
+                await asyncio.sleep(0.01)
+            process.kill()
+            process.wait()
+            while Path(f"/proc/{found[0]}").exists():  # noqa: ASYNC110, ASYNC240 - of another process
+                await asyncio.sleep(0.05)
 
 
 async def test_a_worker_ends_when_its_parent_is_gone(

@@ -77,6 +77,10 @@ class CancelledInsideError(QueueError):
     """The handler awaited something that somebody else had cancelled."""
 
 
+class ExitInsideError(QueueError):
+    """The handler wanted to end the process, as a program does that is called as a function."""
+
+
 class RejectJobError(QueueError):
     """Raise it in a handler when another attempt can't help: the job is dead at once."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from dishka import AsyncContainer
@@ -24,6 +26,7 @@ from app.infrastructure.queue.engine import Completed, Dead, Delivery, GiveBack,
 from app.infrastructure.queue.errors import (
     AttemptTimeoutError,
     CancelledInsideError,
+    ExitInsideError,
     RejectJobError,
     RetryJobError,
 )
@@ -41,6 +44,9 @@ from app.infrastructure.queue.handlers import HandlerRegistry, JobHandler
 from app.infrastructure.queue.headers import job_log_context
 from app.infrastructure.queue.jobs import DeadReason, Job, JobFailure
 from app.infrastructure.queue.lane import Lane
+
+MOST_THREADS = 1000
+"""For handlers that are not async. They are made as they are needed: one for each running job."""
 
 
 @dataclass(slots=True)
@@ -73,6 +79,8 @@ class Executor:
         self._container = container
         self._events = events
         self._lane = Lane()
+        # Not those of the event loop: they are few, and a job that hangs keeps one.
+        self._threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="job")
         self._attempts: dict[tuple[str, str], _Attempt] = {}
         """By queue and id: an id may be used in several queues."""
 
@@ -83,7 +91,9 @@ class Executor:
 
     def cancel(self, queue: str, job_id: str) -> None:
         """Interrupt a running job: somebody cancelled it."""
-        if attempt := self._attempts.get((queue, job_id)):
+        attempt = self._attempts.get((queue, job_id))
+        # Once: it is told by a message and seen by a look, and a handler may be cleaning up.
+        if attempt and not attempt.cancelled:
             attempt.cancelled = attempt.context.is_cancelled = True
             attempt.task.cancel()
 
@@ -242,14 +252,14 @@ class Executor:
             timer = asyncio.get_running_loop().call_later(limit.total_seconds(), attempt.expire)
         try:
             if not handler.services:
-                return await _invoke(handler, arguments)
+                return await self._invoke(handler, arguments)
             repeats = Repeats()
             while True:
                 try:
                     async with WorkScope(self._container) as scope:
                         for name, kind in handler.services.items():
                             arguments[name] = await scope.get(kind)
-                        return await _invoke(handler, arguments)
+                        return await self._invoke(handler, arguments)
                 except Exception as error:
                     pause = None if attempt.interrupted else repeats.pause_after(error)
                     if pause is None:
@@ -262,6 +272,16 @@ class Executor:
             if timer:
                 timer.cancel()
 
+    async def _invoke(self, handler: JobHandler[Any, Any], arguments: dict[str, Any]) -> Any:
+        try:
+            if handler.is_async:
+                return await handler.function(**arguments)
+            work = partial(in_context(handler.function), **arguments)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except SystemExit as error:  # it would end the worker, with all jobs that run there
+            message = f"the handler wanted to end the process ({error.code})"
+            raise ExitInsideError(message) from error
+
     def _dead(self, delivery: Delivery, reason: DeadReason, message: str) -> Dead:
         failure = delivery.last_failure or JobFailure(type="", message="")
         if reason is not DeadReason.STALLED or not delivery.failures:
@@ -271,12 +291,6 @@ class Executor:
         event = JobDied(**known, attempt=delivery.starts - 1, reason=reason, failure=failure)
         self._events.tell(event)
         return Dead(reason=reason, failure=failure)
-
-
-async def _invoke(handler: JobHandler[Any, Any], arguments: dict[str, Any]) -> Any:
-    if handler.is_async:
-        return await handler.function(**arguments)
-    return await asyncio.to_thread(in_context(handler.function), **arguments)
 
 
 def _arguments(handler: JobHandler[Any, Any], job: Job, context: JobContext) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from app.infrastructure.logger import configure_logging
 from app.infrastructure.queue.admin import JobAdmin, JobFilter
 from app.infrastructure.queue.engine import JobEngine
 from app.infrastructure.queue.jobs import DeadReason, JobState
-from app.infrastructure.queue.schemas import JobRead, QueueRead, ScheduleRead
+from app.infrastructure.queue.schemas import JobRead, QueueRead, ScheduleRead, writable
 from app.infrastructure.queue.settings import QueueSettings
 from app.infrastructure.queue.supervisor import Supervisor
 
@@ -74,8 +74,8 @@ def listing(queue: str, state: JobState, wanted: JobFilter, limit: int, *, as_js
     head = ["ID", "NAME", "STARTS", "SINCE", "REASON", "ERROR"]
     rows = [
         [
-            item.id,
-            item.name or "?",
+            writable(item.id),
+            writable(item.name) or "?",
             f"{item.starts}/{item.attempts}",
             f"{item.ended_at or item.created_at:%Y-%m-%d %H:%M:%S}"
             if item.ended_at or item.created_at

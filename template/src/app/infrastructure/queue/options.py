@@ -14,6 +14,8 @@ PRIORITIES = range(4)
 """0 goes first and is the default; 3 goes last."""
 LONGEST_KEY = 200
 """Characters of a deduplication key."""
+SHORTEST = timedelta(milliseconds=1)
+"""Engines count in milliseconds."""
 
 
 class BackoffKind(StrEnum):
@@ -68,13 +70,16 @@ class Deduplication:
     """How long the key holds, counted from the first job; None: until that job has ended."""
 
     def __post_init__(self) -> None:
-        """Refuse an unusable key.
+        """Refuse an unusable key or window.
 
         Raises:
-            InvalidJobError: it is empty or too long.
+            InvalidJobError: the key is empty or too long, or the window too short.
         """
         if not 0 < len(self.key) <= LONGEST_KEY:
             message = f"a deduplication key has 1 to {LONGEST_KEY} characters"
+            raise InvalidJobError(message)
+        if self.window is not None and self.window < SHORTEST:
+            message = "the window of a deduplication is at least a millisecond, or None"
             raise InvalidJobError(message)
 
 
@@ -122,10 +127,13 @@ class JobOptions:
         if self.attempts < 1:
             message = f"attempts is at least 1, not {self.attempts!r}"
             raise InvalidJobError(message)
-        for name in ("delay", "timeout", "expires_in"):
+        if self.delay < timedelta():
+            message = "delay can't be negative"
+            raise InvalidJobError(message)
+        for name in ("timeout", "expires_in"):
             value: timedelta | None = getattr(self, name)
-            if value is not None and value < timedelta():
-                message = f"{name} can't be negative"
+            if value is not None and value < SHORTEST:  # engines would read 0 as no limit
+                message = f"{name} is at least a millisecond, or None"
                 raise InvalidJobError(message)
 
     def changed(self, changes: OptionChanges) -> JobOptions:

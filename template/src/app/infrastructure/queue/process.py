@@ -25,6 +25,8 @@ from app.infrastructure.logger import configure_logging
 from app.infrastructure.queue.settings import QueueSettings
 from app.infrastructure.queue.worker import Worker
 
+PARENT = "WORKER_PARENT"
+"""Variable with the process id of who starts a worker. It may be gone before the worker looks."""
 PARENT_POLL = 1.0
 """Seconds between looks whether the parent is there."""
 REFUSED = 3
@@ -70,7 +72,7 @@ async def run(registry: Registry) -> None:
 
 async def _until_ending(ending: asyncio.Event) -> None:
     """Wait for the signal, or until the parent is gone."""
-    parent = os.getppid()
+    parent = int(os.environ.get(PARENT) or os.getppid())
     while not ending.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(ending.wait(), PARENT_POLL)

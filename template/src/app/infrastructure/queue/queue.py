@@ -19,6 +19,14 @@ from app.infrastructure.queue.options import JobOptions, OptionChanges
 from app.infrastructure.queue.schedules import Schedule
 
 ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+OWN_NAMES = frozenset(
+    (
+        *("active", "completed", "de", "delayed", "events", "failed", "id", "limiter", "marker"),
+        *("meta", "paused", "pc", "prioritized", "repeat", "stalled", "stalled-check", "wait"),
+        "waiting-children",
+    )
+)
+"""Where BullMQ keeps what belongs to a queue, beside its jobs."""
 LONGEST_NAME = 255
 """Bytes of a handler's name: no more fit into a message of RabbitMQ."""
 PayloadT = TypeVar("PayloadT")
@@ -192,5 +200,8 @@ def _checked_id(job_id: str) -> str:
     """
     if not ID.fullmatch(job_id) or job_id.isdigit():
         message = f"a job's id has 1 to 100 letters, digits, -, _ and ., unlike {job_id!r}"
+        raise InvalidJobError(message)
+    if job_id in OWN_NAMES:
+        message = f"no job can have the id {job_id!r}: the queue itself uses it"
         raise InvalidJobError(message)
     return job_id

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from app.infrastructure.queue.errors import InvalidJobError
 from app.infrastructure.queue.options import OptionChanges
@@ -45,8 +45,8 @@ class Schedule:
         if self.every is not None and self.every < SHORTEST:
             message = f"schedule {self.key!r}: the shortest interval is {SHORTEST}"
             raise InvalidJobError(message)
-        if self.cron is not None and not croniter.is_valid(self.cron, second_at_beginning=True):
-            message = f"schedule {self.key!r}: {self.cron!r} is no cron expression"
+        if self.cron is not None and not _fires(self.cron):
+            message = f"schedule {self.key!r}: {self.cron!r} is no cron expression, or never fires"
             raise InvalidJobError(message)
         try:
             ZoneInfo(self.timezone)
@@ -73,6 +73,17 @@ class Schedule:
             following: datetime = times.get_next(datetime)
             found = following.replace(tzinfo=zone).astimezone(moment.tzinfo)
         return found
+
+
+def _fires(cron: str) -> bool:
+    """Tell whether an expression can be read, and comes round again."""
+    if not croniter.is_valid(cron, second_at_beginning=True):
+        return False
+    try:
+        croniter(cron, second_at_beginning=True).get_next()
+    except CroniterBadDateError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

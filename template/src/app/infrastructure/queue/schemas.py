@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from app.infrastructure.queue.jobs import DeadReason, JobState
+
+
+def writable(text: str) -> str:
+    """Return a text that UTF-8 can express: bytes that are none came as halves of surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+Text = Annotated[str, BeforeValidator(writable)]
 
 
 class FromRecord(BaseModel):
@@ -19,21 +27,21 @@ class FromRecord(BaseModel):
 class FailureRead(FromRecord):
     """An error of an attempt."""
 
-    type: str
-    message: str
-    traceback: str
+    type: Text
+    message: Text
+    traceback: Text
 
 
 class JobRead(FromRecord):
     """A job."""
 
-    id: str
+    id: Text
     queue: str
-    name: str
+    name: Text
     state: JobState
-    body: str
+    body: Text
     """The payload as it lies in the broker."""
-    headers: dict[str, str]
+    headers: dict[Text, Text]
     attempts: int
     starts: int
     progress: Any = None

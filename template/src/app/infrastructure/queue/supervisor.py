@@ -13,7 +13,7 @@ from types import FrameType
 
 from loguru import logger
 
-from app.infrastructure.queue.process import REFUSED
+from app.infrastructure.queue.process import PARENT, REFUSED
 
 POLL = 0.1
 """Seconds between looks at the processes."""
@@ -110,7 +110,7 @@ class Supervisor:
                 return
             place.died(code)
         if place.may_start and not self._ending:
-            place.start(self.command, {"APP_ROLE": "worker"})
+            place.start(self.command, {"APP_ROLE": "worker", PARENT: str(os.getpid())})
 
 
 def end_all(processes: Iterable[subprocess.Popen[bytes]], grace: float) -> int:

@@ -26,6 +26,7 @@ from app.infrastructure.queue import (
     RejectJobError,
     job,
 )
+from app.infrastructure.queue.events import JobStarted
 from app.infrastructure.queue.rabbitmq import conductor, consumer, frames
 from app.infrastructure.queue.rabbitmq import graveyard as graveyards
 from app.infrastructure.queue.rabbitmq.publisher import Publisher
@@ -345,6 +346,30 @@ async def test_results_for_a_job_that_was_purged_are_not_kept(
         async with job_service([echo]):
             assert await jobs.handle("default", "late").result(timeout=PATIENCE) == 2
         assert not await redis.exists(f"{{{keys.prefix}}}:rabbitmq:default:k:{handle.id}")
+
+
+async def test_what_was_purged_never_runs(
+    job_service: StartJobs, redis: Redis, keys: KeySpace
+) -> None:
+    """However late its message comes: nobody worked for long, or its delay goes on for long."""
+    day = 86_400_000
+    base = f"{{{keys.prefix}}}:rabbitmq:default:j:"
+    async with job_service([echo], work=False) as publisher:
+        jobs = publisher.jobs
+        waiting = await jobs.publish(echo, 1)
+        overdue = await jobs.publish(echo, 2, delay=timedelta(milliseconds=100))
+        ahead = await jobs.publish(echo, 3, delay=timedelta(days=2))
+        due = await redis.hget(base + overdue.id, "due")
+        await redis.hset(base + overdue.id, "due", int(due or 0) - 2 * day)
+        assert await ahead.cancel()
+        for state in (JobState.WAITING, JobState.DELAYED, JobState.DEAD):
+            assert await publisher.engine.purge("default", state) == 1
+        assert await redis.pttl(base + waiting.id) > 7 * day
+        assert await redis.pttl(base + ahead.id) > 9 * day
+        async with job_service([echo]) as running:
+            await (await running.jobs.publish(echo, 4)).result(timeout=PATIENCE)
+            await asyncio.sleep(0.5)
+            assert len(running.told(JobStarted)) == 1
 
 
 @pytest.mark.parametrize(

@@ -183,12 +183,21 @@ class BullmqEngine:
         channel = self._signals.ended_channel(queue, job_id)
         now = round(time.time() * 1000)
         arguments: list[Word] = [job_id, now, write_failure(CANCELLED), channel]
+        if job_id.startswith("repeat:"):
+            await self._let_schedule_go_on(store, job_id)
         answer = await self._commands.run(Call(scripts.CANCEL, keys, arguments))
         if answer == scripts.CANCEL_RUNNING:
             await self._commands.execute(
                 "PUBLISH", self._signals.cancel_channel, f"{queue}:{job_id}"
             )
         return bool(answer)
+
+    async def _let_schedule_go_on(self, store: Store, job_id: str) -> None:
+        """Add the next job of a schedule: whoever takes this one does it, and nobody may."""
+        _, fields = await store.look(job_id)
+        if "rjk" in fields:
+            with suppress(ValueError, TypeError, KeyError):  # it is no job of ours
+                await self._schedulers.advance(store.queue, job_id, fields)
 
     async def replay(self, queue: str, job_id: str) -> bool:
         """See `JobEngine.replay`."""

@@ -97,9 +97,10 @@ class Listing:
     async def replay(self, queue: str, job_id: str) -> bool:
         """Put a dead job back among the waiting ones, as if it had never been started."""
         keys = self._keys(queue)
-        if await self._commands.execute("ZSCORE", keys.base + "failed", job_id) is None:
+        now = round(time.time() * 1000)
+        afresh = Call(scripts.AFRESH, keys("failed", job_id), [job_id, now, *OWN_FIELDS])
+        if not await self._commands.run(afresh):
             return False
-        await self._commands.execute("HDEL", keys.job(job_id), *OWN_FIELDS)
         call = Call(
             scripts.REPROCESS,
             keys(

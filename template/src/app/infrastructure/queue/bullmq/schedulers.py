@@ -21,6 +21,9 @@ from app.infrastructure.queue.schedules import Schedule, ScheduleRecord
 SCHEDULER_KINDS = (
     "repeat", "delayed", "wait", "paused", "meta", "prioritized", "marker", "id", "events", "pc",
 )  # fmt: skip
+STATE_KINDS = (
+    "completed", "failed", "delayed", "active", "wait", "paused", "waiting-children", "prioritized",
+)  # fmt: skip
 
 
 class Schedulers:
@@ -35,7 +38,10 @@ class Schedulers:
         return QueueKeys.of(self._prefix, queue)
 
     async def put(self, schedule: Schedule, template: Job) -> None:
-        """Add or change a schedule. Its next job is in the queue already, delayed."""
+        """Add or change a schedule; one that is there as it is defined goes on.
+
+        Its next job is in the queue already, delayed.
+        """
         keys = self._keys(template.queue)
         options = options_to_bullmq(template)
         del options["jobId"]
@@ -46,6 +52,8 @@ class Schedulers:
             **({"pattern": schedule.cron, "tz": schedule.timezone} if schedule.cron else {}),
             **({"every": milliseconds(schedule.every)} if schedule.every else {}),
         }
+        if await self._goes_on(keys, schedule.key, {**scheduler, "data": template.body}, options):
+            return
         arguments: list[Word] = [
             timestamp(due),
             pack(scheduler),
@@ -65,6 +73,29 @@ class Schedulers:
                 "already; wait until it is done"
             )
             raise InvalidJobError(message)
+
+    async def _goes_on(
+        self, keys: QueueKeys, key: str, wanted: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> bool:
+        """Tell whether a schedule is there as it is wanted, and its next job is to come.
+
+        Put again, BullMQ would delete that job: the one that is due, and that nobody took yet.
+        """
+        flat, due = await self._commands.execute_all(
+            [("HGETALL", f"{keys.base}repeat:{key}"), ("ZSCORE", keys.base + "repeat", key)]
+        )
+        if due is None:
+            return False
+        known = {"data": "{}", **pairs(flat)}  # BullMQ leaves that out
+        same = {name: known.get(name) for name in ("name", "pattern", "tz", "every", "data")} == {
+            name: str(wanted[name]) if name in wanted else None
+            for name in ("name", "pattern", "tz", "every", "data")
+        }
+        if not same or json.loads(known.get("opts", "{}")) != options:
+            return False
+        job_id = f"repeat:{key}:{float(due):.0f}"
+        state = await self._commands.run(Call(scripts.STATE, keys(*STATE_KINDS), [job_id]))
+        return state in {"delayed", "waiting", "prioritized", "active"}
 
     async def advance(self, queue: str, job_id: str, fields: Mapping[str, str]) -> None:
         """Add the next job of the schedule that made this one, unless that was done already."""

@@ -64,12 +64,25 @@ NEXT_OF_SCHEDULER = _bullmq("updateJobScheduler-12")
 
 UNCOUNT = Script(
     """
-    -- A job that was handed back unfinished: this start does not count.
-    -- KEYS: job. ARGV: 1 if other jobs may have been meant to find it alone.
+    -- A job that was handed back unfinished: this start does not count, nor that it ran alone.
+    -- KEYS: job.
     if redis.call("EXISTS", KEYS[1]) == 1 then
         redis.call("HINCRBY", KEYS[1], "ats", -1)
+        redis.call("HDEL", KEYS[1], "alone")
     end
     return 0
+    """
+)
+AFRESH = Script(
+    """
+    -- Forget how a dead job ended, and count its age from now: it may have expired.
+    -- KEYS: failed, job. ARGV: id, now in ms, the fields to delete. Returns whether it is dead.
+    if not redis.call("ZSCORE", KEYS[1], ARGV[1]) then return 0 end
+    redis.call("HDEL", KEYS[2], unpack(ARGV, 3))
+    if redis.call("EXISTS", KEYS[2]) == 1 then
+        redis.call("HSET", KEYS[2], "timestamp", ARGV[2])
+    end
+    return 1
     """
 )
 FAIL_PARENT = """
@@ -132,7 +145,10 @@ CANCEL = Script(
     local deduplication = redis.call("HGET", KEYS[8], "deid")
     if deduplication then
         local key = string.sub(KEYS[8], 1, #KEYS[8] - #id) .. "de:" .. deduplication
-        if redis.call("GET", key) == id then redis.call("DEL", key) end
+        -- One with a window holds until that is over.
+        if redis.call("GET", key) == id and redis.call("PTTL", key) == -1 then
+            redis.call("DEL", key)
+        end
     end
     redis.call("XADD", KEYS[9], "*", "event", "failed", "jobId", id,
         "failedReason", "cancelled", "prev", "waiting")

@@ -193,13 +193,16 @@ def read_job(queue: str, job_id: str, fields: Fields) -> Job:
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"the options can't be read: {error}"
         raise ValueError(message) from error
+    created = moment(fields.get("timestamp")) or datetime.now(UTC)
+    if "rjk" in fields:
+        created += options.delay  # a schedule's job is added long before it is due
     return Job(
         id=job_id,
         name=fields["name"],
         body=fields["data"],
         options=options,
         headers=headers,
-        created_at=moment(fields.get("timestamp")) or datetime.now(UTC),
+        created_at=created,
     )
 
 

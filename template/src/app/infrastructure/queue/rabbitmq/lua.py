@@ -19,27 +19,27 @@ COMMON = r"""
         local known = redis.call("HMGET", base .. "j:" .. id, "priority", "created")
         place(base, "waiting", id, tonumber(known[1] or 0) * 1e13 + tonumber(known[2] or 0))
     end
-    local function forget(base, state, id)
+    local function forget(base, state, id, now, keep)
         local job = base .. "j:" .. id
-        local known = redis.call("HMGET", job, "parked", "pending", "turn")
+        local known = redis.call("HMGET", job, "parked", "pending", "turn", "due")
         redis.call("ZREM", base .. state, id)
         redis.call("DEL", job)
         if known[2] then redis.call("DEL", base .. "k:" .. id) end
         if known[1] then
             -- A message about it is still on its way: it must not be taken for an unknown job.
             redis.call("HSET", job, "state", "gone", "turn", known[3] or 1)
-            redis.call("PEXPIRE", job, 3600000)
+            redis.call("PEXPIREAT", job, math.max(now, tonumber(known[4] or 0)) + keep)
         end
     end
-    local function forget_old(base, state, before, most, limit)
-        local set = base .. state
+    local function forget_old(base, state, now, age, most, limit)
+        local set, before = base .. state, now - age
         for _, id in ipairs(redis.call("ZRANGEBYSCORE", set, "-inf", before, "LIMIT", 0, limit)) do
-            forget(base, state, id)
+            forget(base, state, id, now, 3600000)
         end
         local over = math.min(redis.call("ZCARD", set) - most, limit)
         if over > 0 then
             for _, id in ipairs(redis.call("ZRANGE", set, 0, over - 1)) do
-                forget(base, state, id)
+                forget(base, state, id, now, 3600000)
             end
         end
     end

@@ -76,6 +76,8 @@ class Schedulers:
             return LONGEST_SLEEP
         if due > time.time() * 1000:
             return min(due / 1000 - time.time(), LONGEST_SLEEP)
+        if await self._commands.execute("HEXISTS", f"{self._keys.base(queue)}meta", "paused"):
+            return LONGEST_SLEEP  # or there would be a job for each moment of the pause
         for key, moment_ms, definition in await self._found(queue):
             if moment_ms <= time.time() * 1000:
                 await self._fire(queue, key, moment_ms, json.loads(definition))

@@ -24,6 +24,8 @@ ADD = with_common(
             if known[1] and known[1] ~= "gone" and known[2] ~= parent then return {"", id} end
         end
     end
+    -- Published again with other children: it waits for these as well.
+    local adopts = redis.call("HGET", KEYS[2] .. "j:" .. ARGV[2], "state") == "blocked"
     for i = 2, #KEYS do
         local base = KEYS[i]
         local id, queue, name, body, options, headers, created, priority, turn, due, key, window,
@@ -59,7 +61,10 @@ ADD = with_common(
                 "headers", headers, "created", created, "priority", priority, "turn", turn,
                 "due", due, "state", state)
             redis.call("ZADD", base .. state, score, id)
-            if parent ~= "" then redis.call("HSET", job, "parent", parent) end
+            if parent ~= "" then
+                redis.call("HSET", job, "parent", parent)
+                if adopts then redis.call("HINCRBY", KEYS[2] .. "j:" .. ARGV[2], "pending", 1) end
+            end
             if key ~= "" then
                 if window == "0" then
                     redis.call("SET", base .. "de:" .. key, id)
@@ -231,7 +236,7 @@ SETTLE = with_common(
                 if due == "0" then among_waiting(base, id) else place(base, "delayed", id, due) end
             else
                 redis.call("HINCRBY", job, "starts", -1)
-                redis.call("HDEL", job, "worker")
+                redis.call("HDEL", job, "worker", "alone")
                 among_waiting(base, id)
                 if out == "1" then
                     turn = redis.call("HINCRBY", job, "turn", 1)
@@ -244,8 +249,8 @@ SETTLE = with_common(
     end
     if ended > 0 then
         local limit = ended + 10
-        forget_old(base, "completed", now - tonumber(ARGV[3]), tonumber(ARGV[4]), limit)
-        forget_old(base, "dead", now - tonumber(ARGV[5]), math.huge, limit)
+        forget_old(base, "completed", now, tonumber(ARGV[3]), tonumber(ARGV[4]), limit)
+        forget_old(base, "dead", now, tonumber(ARGV[5]), math.huge, limit)
     end
     return answers
     """

@@ -38,7 +38,8 @@ REPLAY = with_common(
     if redis.call("ZREM", base .. "dead", id) == 0 then return 0 end
     redis.call("HDEL", job, "starts", "failures", "crashes", "alone", "cancel", "first", "last",
         "reason", "blocked_by", "result", "progress", "worker", "started", "ended")
-    redis.call("HSET", job, "due", 0)
+    -- Its age counts from now: it may have expired.
+    redis.call("HSET", job, "due", 0, "created", ARGV[1])
     redis.call("HINCRBY", job, "turn", 1)
     among_waiting(base, id)
     redis.call("ZADD", base .. "unsent", ARGV[1], id)
@@ -54,17 +55,14 @@ PURGE = with_common(
     local ids = redis.call("ZRANGE", base .. ARGV[1], 0, ARGV[2] - 1)
     for _, id in ipairs(ids) do
         if ARGV[3] == "1" then redis.call("HSET", base .. "j:" .. id, "parked", 1) end
-        local known = redis.call("HMGET", base .. "j:" .. id, "due", "parent", "state")
-        local due = tonumber(known[1] or 0)
-        if known[2] and known[3] ~= "completed" and known[3] ~= "dead" then
-            tell_parent(KEYS[2], ARGV[4], id, known[2], nil, woken)
+        local known = redis.call("HMGET", base .. "j:" .. id, "parent", "state")
+        if known[1] and known[2] ~= "completed" and known[2] ~= "dead" then
+            tell_parent(KEYS[2], ARGV[4], id, known[1], nil, woken)
         end
         open_key(base, id)
         redis.call("ZREM", base .. "unsent", id)
-        forget(base, ARGV[1], id)
-        if ARGV[3] == "1" and due > 0 then
-            redis.call("PEXPIREAT", base .. "j:" .. id, due + 86400000)
-        end
+        -- 30 days: the queue may be paused, or have no worker, for long.
+        forget(base, ARGV[1], id, tonumber(ARGV[4]), 2592000000)
     end
     return {#ids, woken}
     """
