@@ -1,7 +1,7 @@
 """Commands of many tasks on one socket.
 
-What the tasks of a process send in one turn of the event loop leaves in one write, and the answers
-come back in order: no task waits for another one's round trip. redis-py gives each command a
+What the tasks of a process send at about the same time leaves in one write, and the answers come
+back in order: no task waits for another one's round trip. redis-py gives each command a
 connection of its own until it is answered.
 """
 
@@ -19,6 +19,7 @@ from redis import exceptions
 
 from app.core.tasks import end
 from app.infrastructure.redis.address import Address, Mode
+from app.infrastructure.redis.gathering import Gatherer
 from app.infrastructure.redis.settings import RedisSettings
 
 Word = str | bytes | int | float
@@ -75,8 +76,10 @@ class Statistics:
 class _Connection(asyncio.Protocol):
     """One socket, and who waits for its answers, in order."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, statistics: Statistics) -> None:
         self._loop = loop
+        self._statistics = statistics
+        self.out = Gatherer(loop, self._write)
         self._reader = hiredis.Reader(
             encoding="utf-8",
             errors="surrogateescape",
@@ -114,6 +117,12 @@ class _Connection(asyncio.Protocol):
                     future.set_result(answer)
         except (exceptions.InvalidResponse, IndexError) as error:
             self.drop(exceptions.ConnectionError(f"not an answer of Redis: {error}"))
+
+    def _write(self, commands: list[bytes]) -> None:
+        self._statistics.commands += len(commands)
+        self._statistics.writes += 1
+        if self.transport and not self.lost:
+            self.transport.write(b"".join(commands))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.drop(exceptions.ConnectionError(f"the connection was lost: {exc or 'closed'}"))
@@ -171,7 +180,6 @@ class Multiplexer:
         self._connecting: asyncio.Task[_Connection] | None = None
         self._wanted = 0.0
         self._problem: Exception | None = None
-        self._buffer: list[bytes] = []
         self._watch: asyncio.TimerHandle | None = None
         self.statistics = Statistics()
 
@@ -202,13 +210,15 @@ class Multiplexer:
 
         For a multiplexer nobody else uses: what is sent after it waits as well.
         """
-        connection = await self._ready()
-        return await self._send(connection, command)
+        packed = _packed(command)
+        return await self._send(await self._ready(), packed)
 
     async def execute_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """Run commands in one write; return all answers, errors among them as exceptions."""
+        # First of all: half a transaction would take in what the others send.
+        packed = [_packed(command) for command in commands]
         connection = await self._ready()
-        futures = [self._send(connection, command) for command in commands]
+        futures = [self._send(connection, words) for words in packed]
         return await asyncio.gather(*futures, return_exceptions=True)
 
     async def transaction(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
@@ -234,10 +244,8 @@ class Multiplexer:
             self._connection = None
             await asyncio.sleep(0)
 
-    def _send(self, connection: _Connection, command: Sequence[Word]) -> asyncio.Future[Any]:
+    def _send(self, connection: _Connection, packed: bytes) -> asyncio.Future[Any]:
         loop = connection._loop  # noqa: SLF001 - the two belong together
-        # First of all: what can't be packed must not be waited for, or all answers would shift.
-        packed = _packed(command)
         future: asyncio.Future[Any] = loop.create_future()
         if connection.lost:
             future.set_exception(exceptions.ConnectionError("the connection was lost"))
@@ -247,17 +255,8 @@ class Multiplexer:
             if self._watch is None and connection is self._connection:
                 self._watch = loop.call_later(self._timeout, self._watch_over, connection)
         connection.waiting.append(future)
-        if not self._buffer:
-            loop.call_soon(self._flush, connection)
-        self._buffer.append(packed)
+        connection.out.add(packed)
         return future
-
-    def _flush(self, connection: _Connection) -> None:
-        buffer, self._buffer = self._buffer, []
-        self.statistics.commands += len(buffer)
-        self.statistics.writes += 1
-        if connection.transport and not connection.lost:
-            connection.transport.write(b"".join(buffer))
 
     async def _ready(self) -> _Connection:
         """Return a connection that takes commands."""
@@ -326,7 +325,7 @@ class Multiplexer:
         address = self._address
 
         def protocol() -> _Connection:
-            return _Connection(loop)
+            return _Connection(loop, self.statistics)
 
         if address.mode is Mode.UNIX:
             _, made = await loop.create_unix_connection(protocol, address.path)
@@ -339,8 +338,7 @@ class Multiplexer:
         if address.password:
             user = (address.username,) if address.username else ()
             words.insert(0, ("AUTH", *user, address.password))
-        self._buffer = []
-        asked = [self._send(made, command) for command in words]
+        asked = [self._send(made, _packed(command)) for command in words]
         try:
             await asyncio.wait(asked)
             answers = [future.exception() for future in asked]
