@@ -147,6 +147,23 @@ def requirements(group: str, kind: str = "requirements") -> list[Requirement]:
     return [Requirement(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.parametrize("infrastructure", [[], ["event_bus"], ["mail"], ["database"]])
+def test_a_secret_has_a_place_in_kubernetes(
+    template: Template, tmp_path: Path, infrastructure: list[str]
+) -> None:
+    """And the page names the file where it is there."""
+    answers = {"preset": "minimal", "deployment": ["docker", "kubernetes"]}
+    service = render(template, tmp_path / "service", infrastructure=infrastructure, **answers)
+    page = (service / "docs/operations.md").read_text(encoding="utf-8")
+    example = service / "deploy/kubernetes/secret.yaml.example"
+    kept = re.findall(r"_PASSWORD", example.read_text("utf-8") if example.exists() else "")
+
+    assert bool(kept) == (
+        "set it in" in (service / "deploy/docker/compose.yaml").read_text("utf-8")
+    )
+    assert example.exists() == (example.name in page)
+
+
 @pytest.mark.parametrize(("answers", "sentence"), BAD)
 def test_bad_answer_is_refused_with_a_sentence(
     template: Template, tmp_path: Path, answers: dict[str, Any], sentence: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 from scripts import release, releases
 from scripts.releases import git
 from tests.questionnaire import recorded
+from tests.rendering import ROOT
 from tests.update.services import (
     DAY,
     PAYLOAD,
@@ -164,6 +167,42 @@ def test_a_conflict_is_told_and_the_checks_wait_for_it(service: Path) -> None:
     assert "conflict: AGENTS.md:1: choose, and remove the markers" in done.stdout
     assert "$ ruff" not in done.stdout
     assert hook.stdout.startswith("AGENTS.md:1:<<<<<<< ")
+
+    page = (ROOT / "template/docs/updating.md").read_text(encoding="utf-8")
+    (way_back,) = re.findall(r"`(git restore[^`]*&& git clean -fd)`", page)
+    back = run(service, "bash", "-c", way_back)
+
+    assert back.returncode == 0, back.stderr
+    assert git(service, "status", "--porcelain") == b""
+
+
+def test_an_update_that_breaks_off_leaves_nothing(service: Path, tmp_path: Path) -> None:
+    """Half of one has lost edits, and looks like a whole one to whoever comes later."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    copier = programs / "copier"
+    copier.write_text("#!/bin/sh\necho half > AGENTS.md\necho half > new\nexit 1\n")
+    copier.chmod(0o755)
+
+    done = app(service, "update", PATH=f"{programs}{os.pathsep}{os.environ['PATH']}")
+
+    assert done.returncode == 1
+    assert "Taken back: nothing was changed." in done.stderr
+    assert "`copier update` failed" in done.stderr
+    assert git(service, "status", "--porcelain") == b""
+
+
+def test_a_service_that_is_in_no_commit_can_not_be_tried(later: Path, tmp_path: Path) -> None:
+    """It is in a repository of many, and was not committed yet."""
+    service = generate(later, tmp_path / "many" / "service", NOW, {})
+    shutil.rmtree(service / ".git")
+    git(service.parent, "init", "--quiet")
+    git(service.parent, "commit", "--quiet", "--allow-empty", "--message", "Others")
+
+    told = app(service, "status")
+
+    assert told.returncode == 1
+    assert "Commit the service first" in told.stderr
 
 
 @pytest.fixture

@@ -84,11 +84,20 @@ def test_the_check_lists_each_weakness_with_its_fix(command: Run) -> None:
 
 
 def test_the_check_finds_values_that_can_not_be_used(command: Run) -> None:
-    done = command("env", "check", LOG_LEVEL="LOUD", SHUTDOWN_GRACE="soon", **STRONG)
+    values = {"LOG_LEVEL": "LOUD", "SHUTDOWN_GRACE": "soon", "KEEP_ALIVE": "inf"}
+    done = command("env", "check", **values, **STRONG)
 
     assert done.returncode == 1
-    assert "LOG_LEVEL" in done.stdout
-    assert "SHUTDOWN_GRACE" in done.stdout
+    for name in values:
+        assert name in done.stdout
+
+
+def test_a_dotenv_file_that_is_named_and_not_there_is_refused(command: Run) -> None:
+    """Or a misspelt name would pass the check with nothing checked."""
+    done = command("env", "check", APP_ENV_FILE="prodution.env", **STRONG)
+
+    assert done.returncode == 1
+    assert "APP_ENV_FILE names prodution.env, which is not there" in done.stderr
 
 
 def test_the_check_finds_misspelt_names(command: Run, tmp_path: Path) -> None:

@@ -80,6 +80,27 @@ def test_a_name_that_can_not_be_used_is_refused_with_a_sentence(
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "part", "sentence"),
+    [
+        ("pages", "database", "needs a class Page"),
+        ("filters", "database", "needs a class Filter"),
+        ("inbox", "outbox", "There is a table 'inbox' already"),
+    ],
+)
+def test_a_name_that_would_hide_another_is_refused(
+    command: Run, project: Path, name: str, part: str, sentence: str
+) -> None:
+    if not (project / "src/app/infrastructure" / part).exists():
+        pytest.skip(f"there is no {part}")
+
+    done = command("new", "module", name, cwd=project, PYTHONPATH="src")
+
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert not (project / "src/app/modules" / name).exists()
+
+
 def test_a_second_module_of_one_name_is_refused(command: Run, project: Path) -> None:
     command("new", "module", "orders", cwd=project, PYTHONPATH="src")
 

@@ -24,6 +24,9 @@ PROJECT = APP_ROOT.parents[1]
 RESERVED = {"app", "core", "tests", "test", "modules", "infrastructure", "health", "docs"}
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 MAX_LENGTH = 40
+BARE = re.compile(r"\$Entity\b")
+"""Where the class itself is named; `${Entity}Service` and the like hide nothing."""
+IMPORTED = re.compile(r"^from [\w.]+ import ([^$\n]+)$", re.MULTILINE)
 
 
 def write_module(name: str, singular: str | None = None, project: Path = PROJECT) -> list[Path]:
@@ -37,6 +40,7 @@ def write_module(name: str, singular: str | None = None, project: Path = PROJECT
     refuse_bad_name(name, "module")
     refuse_bad_name(one, "singular")
     words = placeholders(name, one)
+    refuse_taken(name, words["Entity"])
     files = dict(_rendered(scaffold_folder(), words))
     taken = [path for path in files if (project / path).exists()]
     if taken or (project / "src/app/modules" / name).exists():
@@ -69,6 +73,29 @@ def refuse_bad_name(name: str, what: str) -> None:
     else:
         return
     raise ConfigurationError(message)
+
+
+def refuse_taken(name: str, entity: str) -> None:
+    """Check that no table is declared twice, and no class hides one its file imports.
+
+    Raises:
+        ConfigurationError: says which.
+    """
+    texts = [source.read_text("utf-8") for source in scaffold_folder().rglob(f"*{SUFFIX}")]
+    lines = [line for text in texts if BARE.search(text) for line in IMPORTED.findall(text)]
+    models = [folder / "models.py" for folder in module_folders(having="models.py")]
+    if entity in re.findall(r"\w+", " ".join(lines)):
+        message = f"{name!r} needs a class {entity}, and that is what the new files build on"
+        message += ": choose another name, or another --singular"
+    elif found := [path for path in models if _declares(path, name)]:
+        message = f"There is a table {name!r} already, in {found[0]}: choose another module name"
+    else:
+        return
+    raise ConfigurationError(message)
+
+
+def _declares(models: Path, table: str) -> bool:
+    return f'__tablename__ = "{table}"' in models.read_text("utf-8")
 
 
 def guess_singular(name: str) -> str:

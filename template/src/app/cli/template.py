@@ -59,8 +59,8 @@ def update(
 ) -> None:
     """Update to the newest release, and say what to look at. Never commits.
 
-    Exits with 1 when something is left to mend or a check fails. `git restore . && git clean -fd`
-    takes everything back.
+    Exits with 1 when something is left to mend or a check fails.
+    `git restore --staged --worktree . && git clean -fd` takes everything back.
     """
     from app.cli.updates import operations  # noqa: PLC0415 - used here only
 

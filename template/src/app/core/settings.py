@@ -58,7 +58,7 @@ class RenamedSettingWarning(FutureWarning):
     """An environment variable is called otherwise now."""
 
 
-Seconds = Annotated[float, Unit("seconds")]
+Seconds = Annotated[float, Unit("seconds"), Field(allow_inf_nan=False)]
 Bytes = Annotated[int, Unit("bytes")]
 Count = Annotated[int, Unit("count")]
 
@@ -185,8 +185,15 @@ class SettingsBundle:
 
 
 def env_file() -> Path | None:
-    """Return the dotenv file to read, or None."""
+    """Return the dotenv file to read, or None.
+
+    Raises:
+        ConfigurationError: the file that is named is not there: nobody meant the defaults.
+    """
     name = os.environ.get(ENV_FILE_VARIABLE, ".env")
+    if name and ENV_FILE_VARIABLE in os.environ and not Path(name).exists():
+        message = f"{ENV_FILE_VARIABLE} names {name}, which is not there: mend it or leave it empty"
+        raise ConfigurationError(message)
     return Path(name) if name else None
 
 

@@ -194,6 +194,27 @@ def test_a_revision_is_written_from_the_models_of_its_module(each_url: str, proj
     assert "users" not in text
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["seed"], "run `app db upgrade` first"),
+        (["revision", "--module", "database", "-m", "x"], "run `app db upgrade` first"),
+        (["downgrade", f"{BRANCHES[0]}@-1"], "to go back to: see `app db current`"),
+    ]
+    if BRANCHES
+    else [],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_before_the_first_migration_it_says_what_to_do(
+    each_url: str, words: list[str], sentence: str
+) -> None:
+    done = db(each_url, *words)
+
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_revision_of_an_unknown_module_names_the_known_ones(each_url: str) -> None:
     done = db(each_url, "revision", "--module", "nonsense", "-m", "x")
 

@@ -57,13 +57,27 @@ def committed(folder: Path, path: str, commit: str = "HEAD") -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
+def take_back(folder: Path) -> None:
+    """Make a folder what its last commit has, where everything was committed before.
+
+    Paths with conflicts are restored from the commit only, not from the index.
+
+    Raises:
+        ConfigurationError: it fails; the message is git's.
+    """
+    git(folder, "restore", "--staged", "--worktree", ".")
+    git(folder, "clean", "-fdq", "--", ".")
+
+
 def refuse_changes(folder: Path) -> None:
     """Make sure that everything is committed.
 
     Raises:
         ConfigurationError: something is not, or this is no git repository.
     """
-    if changed := git(folder, "status", "--porcelain", "--", ".").splitlines():
+    # Untracked files count whatever git is set to show: `take_back` deletes them.
+    status = git(folder, "status", "--porcelain", "--untracked-files=normal", "--", ".")
+    if changed := status.splitlines():
         shown = ", ".join(line[3:] for line in changed[:5]) + (" …" if len(changed) > 5 else "")  # noqa: PLR2004 - enough to know them by
         message = f"Commit or stash your changes first, an update is compared with them: {shown}"
         raise ConfigurationError(message)

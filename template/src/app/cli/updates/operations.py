@@ -12,11 +12,12 @@ from pathlib import Path
 
 import typer
 
-from app.cli.updates.git import git, refuse_changes
+from app.cli.updates.git import committed, git, refuse_changes, take_back
 from app.cli.updates.leftovers import Leftovers, leftovers, summary
 from app.cli.updates.moves import Merged, merge, pending
-from app.cli.updates.origin import Origin, answers, origin
+from app.cli.updates.origin import ANSWERS, Origin, answers, origin
 from app.cli.updates.remains import sweep
+from app.core.errors import ConfigurationError
 
 CHECKS = ("uv sync", "uv run prek run --all-files", "uv run pytest")
 """What a change of the service has to pass."""
@@ -51,11 +52,17 @@ def update(to: str | None, data: Sequence[str], clone: Path | None, checks: Sequ
     """Update, look for what is left, run the checks; tell whether nothing is left to mend.
 
     Raises:
-        ConfigurationError: something is not committed, or Copier refuses; nothing was changed.
+        ConfigurationError: something is not committed, or Copier fails; nothing was changed.
     """
     source = origin(Path.cwd(), clone)
     refuse_changes(source.folder)
-    printed = _take_in(source, to, data)
+    try:
+        printed = _take_in(source, to, data)
+    except BaseException:
+        # Edits may be missing under the new record: no later look can tell it from a whole update.
+        take_back(source.folder)
+        typer.echo("Taken back: nothing was changed.", err=True)
+        raise
     merged = _tidy(source)
     _tell(source, printed, merged)
     left = leftovers(source)
@@ -81,7 +88,14 @@ def check(clone: Path | None, *, merge: bool) -> bool:
 
 
 def _copied(source: Origin, target: Path) -> Origin:
-    """Clone what is committed, to try something in."""
+    """Clone what is committed, to try something in.
+
+    Raises:
+        ConfigurationError: the service is not in the last commit.
+    """
+    if committed(source.folder, ANSWERS) is None:
+        message = "Commit the service first: an update is tried in a copy of the last commit"
+        raise ConfigurationError(message)
     top = Path(git(source.folder, "rev-parse", "--show-toplevel").strip())
     git(source.folder, "clone", "--quiet", str(top), str(target))
     return replace(source, folder=target / source.folder.resolve().relative_to(top.resolve()))

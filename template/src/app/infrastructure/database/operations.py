@@ -46,8 +46,27 @@ def upgrade(revision: str = "heads") -> None:
 
 
 def downgrade(revision: str) -> None:
-    """Migrate down."""
-    with_database(lambda connection: migrations.downgrade(connection, revision))
+    """Migrate down.
+
+    Raises:
+        ConfigurationError: the database is not as far as that.
+    """
+    try:
+        with_database(lambda connection: migrations.downgrade(connection, revision))
+    except AssertionError as error:  # Alembic's, where the branch has no step left to count
+        message = f"There is no {revision} to go back to: see `app db current`"
+        raise ConfigurationError(message) from error
+
+
+def refuse_behind() -> None:
+    """Make sure that every table is there.
+
+    Raises:
+        ConfigurationError: migrations are waiting.
+    """
+    if state().is_behind:
+        message = "Migrations are waiting: run `app db upgrade` first"
+        raise ConfigurationError(message)
 
 
 def drift() -> list[str]:
@@ -80,6 +99,8 @@ def revise(module: str, message: str, *, empty: bool = False) -> Path:
         choices = ", ".join(sorted(names))
         text = f"There is no module {module!r}: choose one of {choices}"
         raise ConfigurationError(text)
+    if not empty:
+        refuse_behind()
     folder = migrations.migrations_folder() / "versions" / module
     first = not any(folder.glob("*.py"))
     folder.mkdir(exist_ok=True)
@@ -112,7 +133,12 @@ def revise(module: str, message: str, *, empty: bool = False) -> Path:
 
 
 def seed() -> dict[str, int]:
-    """Run the seeds of this environment; return how many rows each added."""
+    """Run the seeds of this environment; return how many rows each added.
+
+    Raises:
+        ConfigurationError: migrations are waiting.
+    """
+    refuse_behind()
     registry = discover()
 
     async def run(container: AsyncContainer) -> dict[str, int]:

@@ -16,6 +16,7 @@ from app.core.clock import Clock
 from app.core.discovery import discover
 from app.core.service import in_service, part_of
 from app.infrastructure.database import Database
+from app.infrastructure.database.operations import refuse_behind
 from app.infrastructure.logger import configure_logging
 from app.infrastructure.outbox import store
 from app.infrastructure.outbox.outbox import Outbox
@@ -25,6 +26,7 @@ ResultT = TypeVar("ResultT")
 
 
 def _look(use: Callable[[AsyncContainer], Awaitable[ResultT]]) -> ResultT:
+    refuse_behind()
     return in_service(part_of(discover(), {"outbox"}), use)  # whoever takes its rows need not run
 
 
