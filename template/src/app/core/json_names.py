@@ -12,4 +12,5 @@ class _Names(TypedDict):
 
 EITHER_NAME: _Names = {"by_alias": True, "by_name": True}
 """Models are written by the names of their fields, or by aliases where they say so themselves. By
-default one that has aliases is read by those alone: it would not come back."""
+default one that has aliases is read by those alone: it would not come back. Where both could be
+meant, one field's alias being another's name, it is the alias."""

@@ -73,6 +73,25 @@ async def test_it_rolls_back_when_the_task_is_cancelled(database: Database) -> N
     assert await names(database) == []
 
 
+async def test_a_statement_that_is_cancelled_is_no_database_that_is_away(
+    database: Database,
+) -> None:
+    """SQLAlchemy calls it a disconnect; a timeout would become a 503, a cancelled task go on."""
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+    if database.engine.dialect.name == "postgresql":
+        endless = "SELECT pg_sleep(60)"
+    else:
+        endless = endless.replace("FROM n)", "FROM n WHERE i < 5000000)")
+
+    async def work() -> None:
+        async with asyncio.timeout(0.2), database.unit_of_work() as session:
+            await session.execute(text(endless))
+
+    with pytest.raises(TimeoutError):
+        await work()
+    assert await names(database) == []
+
+
 async def test_a_commit_that_fails_raises_the_services_error(database: Database) -> None:
     async with database.unit_of_work() as session:
         session.add(Probe(name="same"))

@@ -12,8 +12,7 @@ from enum import StrEnum
 from typing import Any, Self, Unpack
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, SecretStr
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, SecretStr
 from typing_extensions import TypedDict
 
 from app.core.deferring import chainable
@@ -38,9 +37,7 @@ class Size:
 class Parcel(BaseModel):
     """Speaks camel case over HTTP."""
 
-    model_config = ConfigDict(alias_generator=to_camel)
-
-    sent_at: datetime
+    sent_at: datetime = Field(alias="sentAt")
 
 
 class Order(BaseModel):

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from app.infrastructure.logger.testing import LogLines
 from app.infrastructure.queue import (
+    DeadReason,
     JobContext,
     JobState,
     QueueLimits,
@@ -375,13 +376,36 @@ async def test_a_schedule_s_job_is_as_old_as_it_is_late(job_service: StartJobs) 
         key="soon",
         job="tick",
         payload=1,
-        every=timedelta(seconds=2),
-        options={"expires_in": timedelta(seconds=1.5)},
+        every=timedelta(seconds=3),
+        options={"expires_in": timedelta(seconds=2.8)},
     )
     async with job_service([tick, schedule]) as running, asyncio.timeout(PATIENCE):
         while len(running.told(JobStarted)) < 3:  # noqa: ASYNC110 - of jobs
             await asyncio.sleep(0.02)
         assert running.told(JobDied) == []
+
+
+async def test_what_was_missed_for_too_long_expires(job_service: StartJobs) -> None:
+    @job("tick")
+    async def tick(_value: int) -> None:
+        pass
+
+    schedule = Schedule(
+        key="missed",
+        job="tick",
+        payload=1,
+        cron="*/2 * * * * *",
+        options={"expires_in": timedelta(seconds=1)},
+    )
+    async with job_service([tick], work=False) as publisher:
+        await publisher.jobs.schedule(schedule)
+        await asyncio.sleep(3.2)
+        async with job_service([tick, schedule]) as running, asyncio.timeout(PATIENCE):
+            while not running.told(JobDied):  # noqa: ASYNC110 - of jobs
+                await asyncio.sleep(0.02)
+            first = running.told(JobDied)[0]
+            assert isinstance(first, JobDied)
+            assert first.reason is DeadReason.EXPIRED
 
 
 async def test_schedules_of_a_paused_queue_do_not_pile_up(job_service: StartJobs) -> None:

@@ -98,7 +98,7 @@ async def test_a_job_given_back_when_it_ran_alone_is_not_the_culprit(
     async with job_service(work=False) as publisher:
         handle = await publisher.jobs.publish("work", 4.0, attempts=1)
         for starts, number in ((1, signal.SIGKILL), (2, signal.SIGTERM)):
-            async with processes(worker_grace=1) as process:
+            async with processes(worker_grace=3) as process:
                 await ledger.until(partial(ledger.has_started, starts))
                 process.send_signal(number)
                 await asyncio.to_thread(process.wait, PATIENCE)

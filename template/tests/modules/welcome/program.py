@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from typing import NoReturn
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,7 +25,7 @@ async def not_committed(_session: AsyncSession) -> None:
     die()
 
 
-async def not_published(_outbox: Outbox, _items: Mapping[UUID, object]) -> None:
+async def not_published(_outbox: Outbox, *_: object) -> None:
     """Die with everything committed and nothing published."""
     die()
 

@@ -81,3 +81,11 @@ def refuse_changes(folder: Path) -> None:
         shown = ", ".join(line[3:] for line in changed[:5]) + (" …" if len(changed) > 5 else "")  # noqa: PLR2004 - enough to know them by
         message = f"Commit or stash your changes first, an update is compared with them: {shown}"
         raise ConfigurationError(message)
+    marked = git(folder, "ls-files", "-v", "--", ".").splitlines()
+    if overlooked := [line[2:] for line in marked if line[:1].islower()]:
+        shown = ", ".join(overlooked[:5])
+        message = (
+            f"git is told to overlook changes of {shown}, and an update that is taken back would "
+            "lose them: `git update-index --no-assume-unchanged` first"
+        )
+        raise ConfigurationError(message)

@@ -19,6 +19,7 @@ from app.cli.updates.origin import ANSWERS, Origin, answers, origin
 from app.cli.updates.remains import sweep
 from app.core.errors import ConfigurationError
 
+WAY_BACK = "git restore --staged --worktree . && git clean -fd"
 CHECKS = ("uv sync", "uv run prek run --all-files", "uv run pytest")
 """What a change of the service has to pass."""
 BEHAVIOUR = re.compile(r"^    (?:\d+\.\d+\.\d+|unreleased): .*(?:\n {8}.*)*", re.MULTILINE)
@@ -60,8 +61,12 @@ def update(to: str | None, data: Sequence[str], clone: Path | None, checks: Sequ
         printed = _take_in(source, to, data)
     except BaseException:
         # Edits may be missing under the new record: no later look can tell it from a whole update.
-        take_back(source.folder)
-        typer.echo("Taken back: nothing was changed.", err=True)
+        try:
+            take_back(source.folder)
+        except ConfigurationError as error:
+            typer.echo(f"The folder is half updated: {error}\nThen: {WAY_BACK}", err=True)
+        else:
+            typer.echo("Taken back: nothing was changed.", err=True)
         raise
     merged = _tidy(source)
     _tell(source, printed, merged)

@@ -108,7 +108,8 @@ class Codec(Generic[ValueT]):
 def _leaves_out(schema: Any) -> bool:
     """Tell whether JSON lacks a field: what comes back would have its default."""
     if isinstance(schema, dict):
-        return bool(schema.get("serialization_exclude")) or any(map(_leaves_out, schema.values()))
+        leaves_out = schema.get("serialization_exclude") or schema.get("serialization_exclude_if")
+        return bool(leaves_out) or any(map(_leaves_out, schema.values()))
     return isinstance(schema, list | tuple) and any(map(_leaves_out, schema))
 
 

@@ -67,15 +67,21 @@ def _part(value: Any) -> str:
     return "%" + to_json(value).decode().replace("%", "%25").replace(":", "%3A")
 
 
+PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
+"""Hide nothing, and are most of what there is."""
+
+
 def hides(value: Any) -> bool:
     """Tell whether two such values may be one JSON: it has secrets, or fields that are left out.
 
     Who asks with one of them would get what is kept for the other.
     """
-    if isinstance(value, Secret | SecretBytes | SecretStr):
-        return True
-    fields = getattr(type(value), "__pydantic_fields__", {})
-    if any(field.exclude for field in fields.values()):
+    if type(value) in PLAIN:
+        return False
+    fields = getattr(type(value), "__pydantic_fields__", {}).values()
+    if isinstance(value, Secret | SecretBytes | SecretStr) or any(
+        field.exclude or field.exclude_if for field in fields
+    ):
         return True
     if isinstance(value, BaseModel):
         return any(map(hides, (*vars(value).values(), *(value.model_extra or {}).values())))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from app.infrastructure.compute.settings import ComputeSettings
 from app.infrastructure.compute.worker import RETIRED
 from app.infrastructure.health import Phase, Readiness
 from app.infrastructure.queue import JobQueue, JobState, QueueUnavailableError
-from app.infrastructure.queue.process import REFUSED
+from app.infrastructure.queue.process import PARENT, REFUSED
 from app.infrastructure.queue.settings import QueueSettings
 from app.infrastructure.queue.supervisor import KILL_AFTER, LONGEST_PAUSE, end_all
 
@@ -198,6 +199,7 @@ class Pool:
     def _start(self, worker: PoolWorker) -> None:
         env = {
             "APP_ROLE": "worker",
+            PARENT: str(os.getpid()),
             "APP_SIDE_WORK": "false",
             "WORKER_QUEUES": QUEUE,
             "WORKER_CONCURRENCY": "1",

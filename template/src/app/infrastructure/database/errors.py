@@ -92,6 +92,8 @@ def replace_driver_error(context: ExceptionContext) -> None:
 
     Other integrity errors (a value missing, a check failed) are mistakes of the code: they stay.
     """
+    if not isinstance(context.original_exception, Exception):
+        return  # a cancellation, which SQLAlchemy calls a disconnect, stays one
     if context.is_pre_ping:
         return  # the pool tries whether a connection still works, and opens another one
     if context.is_disconnect:

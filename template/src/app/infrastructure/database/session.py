@@ -157,7 +157,10 @@ async def _commit(session: AsyncSession) -> None:
         await session.commit()
     except IN_DOUBT:
         # It may stand nevertheless, and then what was done elsewhere has to be there.
-        session.info.pop(_AFTER_ROLLBACK, None)
+        # What a savepoint has undone for certain is in both lists.
+        owed = session.info.get(_AFTER_COMMIT, ())
+        steps = session.info.pop(_AFTER_ROLLBACK, ())
+        session.info[_AFTER_ROLLBACK] = [step for step in steps if step in owed]
         raise
 
 

@@ -17,7 +17,7 @@ from app.infrastructure.deferred.sameness import same
 Arguments = dict[str, Any]
 BYTES = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 """JSON has no bytes."""
-EXACT = ConfigDict(strict=True, extra="forbid", **BYTES)
+EXACT: ConfigDict = {"strict": True, "extra": "forbid", **BYTES}
 """An argument is what its annotation says, not what could be made of it."""
 EXACT_TYPES = {kind for one in (str, int, bool, UUID) for kind in (one, NotRequired[one])}
 """Whose values are the same after any way through JSON."""

@@ -21,9 +21,9 @@ async def within(seconds: float, work: Coroutine[Any, Any, object], waits_for: A
         waits_for: what `send` has returned.
 
     Raises:
-        HandlerTimeoutError: it took too long, whatever it made of its end.
+        HandlerTimeoutError: it took too long, whatever error it made of that.
         CancelledInsideError: it waited for something that was cancelled.
-        CancelledError: this task was cancelled meanwhile, whatever `work` made of that.
+        CancelledError: this task was cancelled meanwhile, whatever error `work` made of that.
     """
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - this is a coroutine
@@ -34,7 +34,11 @@ async def within(seconds: float, work: Coroutine[Any, Any, object], waits_for: A
             await _Rest(work, waits_for)
     except (Exception, asyncio.CancelledError) as error:
         if task.cancelling() > before:
-            raise asyncio.CancelledError from error
+            cancelled: BaseException | None = error
+            while cancelled is not None and not isinstance(cancelled, asyncio.CancelledError):
+                cancelled = cancelled.__context__
+            # With its message, by which anyio knows its own.
+            raise asyncio.CancelledError(*(cancelled.args if cancelled else ())) from error
         if limit.expired():
             message = f"it took longer than {seconds:g} s"
             raise HandlerTimeoutError(message) from error

@@ -131,7 +131,7 @@ def _written(address: Address) -> str:
     (CVE-2025-1795; Python 3.11.7 has it).
     """
     name, at, place = str(address).rpartition("<")
-    if not address.display_name.isascii():
+    if not address.display_name.isascii() or len(name) > NAME_LINE:
         name = Header(address.display_name, "utf-8", NAME_LINE).encode(linesep="\r\n")
     return f"{name.rstrip()}\r\n {at}{place}" if at else place
 

@@ -50,7 +50,21 @@ FINISH = Script(
 )
 DELAY = _bullmq("moveToDelayed-11")
 RETRY_NOW = _bullmq("retryJob-11")
-RELEASE = _bullmq("moveJobFromActiveToWait-9")
+RELEASE = Script(
+    f"""
+    -- BullMQ's script. Unless it refuses, this start does not count, nor that it ran alone.
+    -- ARGV[3]: the job's key.
+    local function release()
+    {_bullmq("moveJobFromActiveToWait-9").source}
+    end
+    local answer = release()
+    if (type(answer) ~= "number" or answer >= 0) and redis.call("EXISTS", ARGV[3]) == 1 then
+        redis.call("HINCRBY", ARGV[3], "ats", -1)
+        redis.call("HDEL", ARGV[3], "alone")
+    end
+    return answer
+    """
+)
 EXTEND = _bullmq("extendLocks-1")
 RECOVER = _bullmq("moveStalledJobsToWait-9")
 STATE = _bullmq("getStateV2-8")
@@ -62,17 +76,6 @@ REMOVE_SCHEDULER = _bullmq("removeJobScheduler-3")
 ADD_SCHEDULER = _bullmq("addJobScheduler-11")
 NEXT_OF_SCHEDULER = _bullmq("updateJobScheduler-12")
 
-UNCOUNT = Script(
-    """
-    -- A job that was handed back unfinished: this start does not count, nor that it ran alone.
-    -- KEYS: job.
-    if redis.call("EXISTS", KEYS[1]) == 1 then
-        redis.call("HINCRBY", KEYS[1], "ats", -1)
-        redis.call("HDEL", KEYS[1], "alone")
-    end
-    return 0
-    """
-)
 AFRESH = Script(
     """
     -- Forget how a dead job ended, and count its age from now: it may have expired.

@@ -238,10 +238,7 @@ class Store:
         )  # fmt: skip
         job = self.keys.job(taken.id)
         answer = await self._commands.run(Call(scripts.RELEASE, keys, [taken.id, taken.token, job]))
-        if isinstance(answer, int) and answer < 0:
-            return False
-        await self._commands.run(Call(scripts.UNCOUNT, [job], []))
-        return True
+        return _refused(answer) is None
 
     async def set_aside(self, job_id: str) -> None:
         """Keep that the job was taken and not started: it waits to run alone."""

@@ -195,7 +195,9 @@ def read_job(queue: str, job_id: str, fields: Fields) -> Job:
         raise ValueError(message) from error
     created = moment(fields.get("timestamp")) or datetime.now(UTC)
     if "rjk" in fields:
-        created += options.delay  # a schedule's job is added long before it is due
+        # A schedule's job is added long before it is due: when is in its id. One that was replayed
+        # is younger than that.
+        created = max(created, moment(job_id.rpartition(":")[2]) or created)
     return Job(
         id=job_id,
         name=fields["name"],

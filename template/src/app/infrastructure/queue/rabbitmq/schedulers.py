@@ -85,15 +85,16 @@ class Schedulers:
 
     async def _fire(self, queue: str, key: str, due: int, definition: dict[str, Any]) -> None:
         """Publish the job of one moment: its id makes sure that it is published once."""
+        fired = datetime.fromtimestamp(due / 1000, UTC)
         job = Job(
             id=f"repeat:{key}:{due}",
             name=str(definition["job"]),
             body=str(definition["body"]),
             options=read_options(queue, str(definition["options"])),
             headers=definition["headers"],
+            created_at=fired,
         )
         await self._publish(job)
-        fired = datetime.fromtimestamp(due / 1000, UTC)
         following = _schedule(key, definition).after(max(datetime.now(UTC), fired), fired)
         await self._advance(queue, key, due, timestamp(following))
 

@@ -138,6 +138,8 @@ CLAIM = with_common(
         elseif state == "completed" or state == "dead" or state == "gone" or state == "blocked"
             or tonumber(ARGV[i + 1]) < tonumber(known[2]) then
             answer = {"drop"}
+            -- What the mark was kept for has come; it may have been sent twice.
+            if state == "gone" and known[2] == "1" then redis.call("PEXPIRE", job, 86400000) end
         elseif state == "active" and known[3] == worker then
             answer = {"mine", tonumber(known[4])}
         elseif state == "active" and redis.call("EXISTS", leases .. known[3]) == 1 then
