@@ -103,6 +103,18 @@ def test_markers_and_rejected_hunks_are_found_with_what_to_do(service: Path, com
     assert "rejected: a.py.rej: put it in by hand, then delete it" in done.stdout
 
 
+def test_an_update_asks_about_what_git_overlooks(service: Path, command: Run) -> None:
+    """Should it be taken back, the edit would be lost."""
+    mark = ["git", "update-index", "--assume-unchanged", "lines.txt"]
+    subprocess.run(mark, cwd=service, check=True)
+    (service / "lines.txt").write_text("edited\n", encoding="utf-8")
+
+    done = command("template", "update", cwd=service)
+
+    assert done.returncode == 1
+    assert "git is told to overlook changes of lines.txt" in done.stderr
+
+
 def test_an_update_asks_for_a_committed_service(service: Path, command: Run) -> None:
     """So that `git restore` takes it back, and an edit can be told from the template's work."""
     (service / "lines.txt").write_text("edited\n", encoding="utf-8")

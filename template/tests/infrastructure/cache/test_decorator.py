@@ -54,6 +54,10 @@ class Partly(BaseModel):
     digest: str = Field(exclude=True)
 
 
+class Sometimes(BaseModel):
+    name: str = Field("", exclude_if=lambda name: name == "a")
+
+
 @dataclass(slots=True)
 class Holder:
     held: Secretive
@@ -202,6 +206,7 @@ async def test_an_argument_json_does_not_know_wants_a_key(reports: Reports, chos
         [{"it": Secretive(token=SecretStr("a"))}],
         Holder(Secretive(token=SecretStr("a"))),
         Partly(name="a", digest="b"),
+        Sometimes(name="a"),
     ],
 )
 async def test_an_argument_json_does_not_tell_from_others_wants_a_key(

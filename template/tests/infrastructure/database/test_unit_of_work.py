@@ -202,6 +202,10 @@ async def test_a_commit_that_is_cut_off_undoes_nothing_elsewhere(
     async def work(name: str) -> None:
         async with database.unit_of_work() as session:
             after_rollback(session, lambda: undone.append(name))
+            with pytest.raises(StopError):
+                async with transaction(session):
+                    after_rollback(session, lambda: undone.append(f"a part of what was {name}"))
+                    raise StopError
             session.add(Probe(name="same"))
 
     with monkeypatch.context() as patch, pytest.raises(asyncio.CancelledError):
@@ -210,7 +214,7 @@ async def test_a_commit_that_is_cut_off_undoes_nothing_elsewhere(
     with pytest.raises(DuplicateError):
         await work("refused")
 
-    assert undone == ["refused"]
+    assert undone == ["a part of what was cut off", "refused", "a part of what was refused"]
     assert await names(database) == ["same"]
 
 

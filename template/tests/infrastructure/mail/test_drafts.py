@@ -185,6 +185,14 @@ async def test_a_domain_in_other_letters_is_sent_as_idna(
     assert mailbox.last["Subject"] == "Grüße"
 
 
+async def test_a_long_name_stays_one_mailbox(letters: EmailService, mailbox: Mailbox) -> None:
+    name = "Example International Holdings, Department of Public Relations, Vienna Office"
+    await letters.to(f'"{name}" <a@example.com>', BOB).subject("Tea").send_message("At five.")
+    sent = message_from_bytes(bytes(mailbox.last), policy=SMTP)
+    assert len(sent["To"].addresses) == 2
+    assert sent["To"].addresses[0].addr_spec == "a@example.com"
+
+
 async def test_addresses_stay_apart_wherever_a_line_ends(
     letters: EmailService, mailbox: Mailbox
 ) -> None:
