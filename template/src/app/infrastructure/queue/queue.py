@@ -26,7 +26,7 @@ OWN_NAMES = frozenset(
         "waiting-children",
     )
 )
-"""Where BullMQ keeps what belongs to a queue, beside its jobs."""
+"""Where an engine keeps what belongs to a queue, beside its jobs."""
 LONGEST_NAME = 255
 """Bytes of a handler's name: no more fit into a message of RabbitMQ."""
 PayloadT = TypeVar("PayloadT")
