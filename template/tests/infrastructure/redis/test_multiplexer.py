@@ -22,6 +22,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from app.infrastructure.redis import gathering
 from app.infrastructure.redis.keys import KeySpace
 from app.infrastructure.redis.multiplexer import Multiplexer
 from app.infrastructure.redis.settings import RedisSettings
@@ -100,7 +101,12 @@ async def multiplexer(redis_settings: RedisSettings) -> AsyncIterator[Multiplexe
     await made.close()
 
 
-async def test_each_task_gets_its_own_answers(multiplexer: Multiplexer) -> None:
+async def test_each_task_gets_its_own_answers(
+    multiplexer: Multiplexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is held for long leaves early, and how long a turn takes is the machine's business.
+    monkeypatch.setattr(gathering, "LONGEST_HOLD", 60.0)
+
     async def ask(number: int) -> None:
         for turn in range(200):
             text = f"{number}-{turn}"
@@ -109,7 +115,7 @@ async def test_each_task_gets_its_own_answers(multiplexer: Multiplexer) -> None:
     await asyncio.gather(*(ask(number) for number in range(50)))
 
     assert multiplexer.statistics.commands > 10_000
-    assert multiplexer.statistics.writes < multiplexer.statistics.commands / 2
+    assert multiplexer.statistics.writes < multiplexer.statistics.commands / 10
     assert multiplexer.statistics.connections == 1
 
 
